@@ -1,0 +1,112 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"harmony.dev/fleet"
+)
+
+// Reasons of a [fleet.Error] with code 503 that the caller's side makes up: nobody answered.
+const (
+	ReasonNoResponders = "NoResponders" // no instance of the service is connected
+	ReasonTimeout      = "Timeout"      // nobody answered in time; the request may have been carried out
+	ReasonDisconnected = "Disconnected" // we have no connection to NATS; the request was not sent
+)
+
+// Call asks an endpoint once and returns its answer. An error reply is returned as the [fleet.Error]
+// that it carries. Nobody answering is a [fleet.Error] with code 503, one of the reasons above, and the
+// cause in its chain. Without a deadline in ctx, DefaultTimeout holds.
+func Call[Req, Resp any](ctx context.Context, nc *nats.Conn, ep fleet.Endpoint, req Req) (Resp, error) {
+	var resp Resp
+	data, err := encode(req)
+	if err != nil {
+		return resp, fmt.Errorf("call %s: %w", ep.Subject, err)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
+		defer cancel()
+	}
+	m, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: ep.Subject, Data: data})
+	if err != nil {
+		return resp, unanswered(ep, err)
+	}
+	return decodeReply[Resp](ep, m)
+}
+
+// Attempts of [CallRetry].
+const (
+	attemptTimeout = 2 * time.Second
+	minPause       = 50 * time.Millisecond
+	maxPause       = time.Second
+)
+
+// CallRetry asks an endpoint until it answers: nobody answering, 429 and 503 are tried again, with
+// growing pauses, while ctx lasts. Only for requests that may be carried out more than once. The error
+// is that of the last attempt.
+func CallRetry[Req, Resp any](ctx context.Context, nc *nats.Conn, ep fleet.Endpoint, req Req) (Resp, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
+		defer cancel()
+	}
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		resp, err := Call[Req, Resp](attempt, nc, ep, req)
+		cancel()
+		code := fleet.CodeOf(err)
+		if code != fleet.CodeUnavailable && code != fleet.CodeBusy {
+			return resp, err
+		}
+		select {
+		case <-ctx.Done():
+			return resp, err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+func decodeReply[Resp any](ep fleet.Endpoint, m *nats.Msg) (Resp, error) {
+	var resp Resp
+	if e := parseReply(m); e != nil {
+		return resp, e
+	}
+	if err := json.Unmarshal(m.Data, &resp); err != nil {
+		return resp, fmt.Errorf("call %s: decode answer: %w", ep.Subject, err)
+	}
+	return resp, nil
+}
+
+// unansweredError is a [fleet.Error] of our own with the cause behind it.
+type unansweredError struct {
+	shown *fleet.Error
+	cause error
+}
+
+// Error returns the text of the [fleet.Error].
+func (e *unansweredError) Error() string { return e.shown.Error() }
+
+// Unwrap returns the [fleet.Error] and the cause.
+func (e *unansweredError) Unwrap() []error { return []error{e.shown, e.cause} }
+
+func unanswered(ep fleet.Endpoint, err error) error {
+	var e *fleet.Error
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		e = fleet.Errorf(fleet.CodeUnavailable, ReasonNoResponders, "no %s answers on %s: is it running?", ep.Service, ep.Subject)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		e = fleet.Errorf(fleet.CodeUnavailable, ReasonTimeout, "%s did not answer on %s in time", ep.Service, ep.Subject)
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+		e = fleet.Errorf(fleet.CodeUnavailable, ReasonDisconnected, "not connected to NATS: %s was not asked", ep.Service)
+	default:
+		return fmt.Errorf("call %s: %w", ep.Subject, err)
+	}
+	return &unansweredError{shown: e, cause: err}
+}

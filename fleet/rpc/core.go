@@ -1,0 +1,169 @@
+package rpc
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"harmony.dev/fleet"
+)
+
+// ErrSilent is what a handler of an acting endpoint returns on a standby: no reply is sent.
+var ErrSilent = errors.New("not the holder: no reply is sent")
+
+// PanicError is a panic in a handler.
+type PanicError struct {
+	Subject string // of the request
+	Value   any    // what was panicked with
+	Stack   []byte // where
+}
+
+// Error returns the subject and the value, without the stack.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("handler of %s: panic: %v", e.Subject, e.Value)
+}
+
+// invoke turns the payload of a request into the payload of its answer.
+type invoke func(ctx context.Context, subject string, data []byte) ([]byte, error)
+
+// core answers requests: what servers and plain subscriptions have in common.
+type core struct {
+	nc      *nats.Conn
+	log     *slog.Logger
+	timeout time.Duration
+	panics  func(*PanicError)
+}
+
+// request is a request as it was delivered.
+type request struct {
+	subject, reply string
+	data           []byte
+}
+
+// counters count the requests of one endpoint.
+type counters struct {
+	answered, errors, refused, silent atomic.Uint64
+	busy                              atomic.Int64 // nanoseconds in handlers
+}
+
+// accept hands a request to the pool, or refuses it. It does not wait for the handler.
+func (c *core) accept(p *pool, n *counters, r request, f invoke) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
+	taken := p.submit(func() {
+		defer cancel()
+		c.answer(ctx, n, r, f)
+	})
+	if !taken {
+		cancel()
+		n.refused.Add(1)
+		c.respondError(r, fleet.Errorf(fleet.CodeBusy, "Busy", "too many requests are in progress: try again later"))
+	}
+}
+
+func (c *core) answer(ctx context.Context, n *counters, r request, f invoke) {
+	start := time.Now()
+	data, err := c.guard(ctx, r, f)
+	n.busy.Add(int64(time.Since(start)))
+	if errors.Is(err, ErrSilent) {
+		n.silent.Add(1)
+		return
+	}
+	if err == nil {
+		if err = c.publish(r, &nats.Msg{Data: data}); err == nil {
+			n.answered.Add(1)
+			return
+		}
+	}
+	n.errors.Add(1)
+	c.respondError(r, c.public(ctx, r, err))
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		c.panics(p)
+	}
+}
+
+// guard runs the handler and returns a panic in it as an error.
+func (c *core) guard(ctx context.Context, r request, f invoke) (data []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Subject: r.subject, Value: v, Stack: debug.Stack()}
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return f(ctx, r.subject, r.data)
+}
+
+// public returns what the caller may see of an error; the log has the rest, under the same id.
+func (c *core) public(ctx context.Context, r request, err error) *fleet.Error {
+	id := newErrorID()
+	if e, ok := errors.AsType[*fleet.Error](err); ok {
+		shown := *e
+		if shown.ErrorID == "" {
+			shown.ErrorID = id
+		}
+		c.log.Debug("request refused", "subject", r.subject, "code", int(shown.Code), "reason", shown.Reason, "error_id", shown.ErrorID, "err", err)
+		return &shown
+	}
+	e := fleet.Errorf(fleet.CodeInternal, "Internal", "an unexpected error; the log of the service has it under %s", id)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		e = fleet.Errorf(fleet.CodeUnavailable, "Timeout", "not answered within %s: try again later", c.timeout)
+	}
+	e.ErrorID = id
+	c.log.Error("request not answered", "subject", r.subject, "code", int(e.Code), "error_id", id, "err", err)
+	return e
+}
+
+func (c *core) respondError(r request, e *fleet.Error) {
+	m, err := errorReply(e)
+	if err == nil {
+		err = c.publish(r, m)
+	}
+	if err != nil {
+		c.log.Debug("error reply not sent", "subject", r.subject, "code", int(e.Code), "err", err)
+	}
+}
+
+// publish sends a reply to where the request wants it, if it may.
+func (c *core) publish(r request, m *nats.Msg) error {
+	if r.reply == "" {
+		return nil
+	}
+	if !isInbox(r.reply) {
+		return fmt.Errorf("reply to %.80q: not an inbox", r.reply)
+	}
+	m.Subject = r.reply
+	if err := c.nc.PublishMsg(m); err != nil {
+		return fmt.Errorf("reply to %s: %w", r.subject, err)
+	}
+	return nil
+}
+
+// bind makes a typed handler one of payloads.
+func bind[Req, Resp any](h func(ctx context.Context, subject string, req Req) (Resp, error), s strictness) invoke {
+	return func(ctx context.Context, subject string, data []byte) ([]byte, error) {
+		var req Req
+		if err := decodeRequest(data, &req, s); err != nil {
+			return nil, err
+		}
+		resp, err := h(ctx, subject, req)
+		if err != nil {
+			return nil, err
+		}
+		return encode(resp)
+	}
+}
+
+func newErrorID() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,69 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Subscription answers requests on a plain subject, or a pattern of subjects, that is no micro
+// endpoint.
+type Subscription struct {
+	core
+	sub    *nats.Subscription
+	pool   *pool
+	closed chan struct{} // the client library has dispatched the last message
+}
+
+// Subscribe answers requests on a subject with the same pool, codec and error replies as an endpoint.
+// h gets the subject of each request, which may name who asks. A panic in h goes on and ends the
+// process: nobody waits for a subscription.
+func Subscribe[Req, Resp any](nc *nats.Conn, subject string, cfg Config, h func(ctx context.Context, subject string, req Req) (Resp, error)) (*Subscription, error) {
+	cfg = cfg.withDefaults()
+	s := &Subscription{
+		core:   core{nc: nc, log: cfg.Log, timeout: cfg.Timeout, panics: repanic(nc)},
+		pool:   newPool(cfg.Workers, cfg.Queue),
+		closed: make(chan struct{}),
+	}
+	f, n := bind(h, lenient), &counters{}
+	sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
+		s.accept(s.pool, n, request{subject: m.Subject, reply: m.Reply, data: m.Data}, f)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	sub.SetClosedHandler(func(string) { close(s.closed) })
+	s.sub = sub
+	return s, nil
+}
+
+// Drain stops taking requests and waits until those in flight are answered or ctx is done.
+func (s *Subscription) Drain(ctx context.Context) error {
+	err := s.sub.Drain()
+	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrBadSubscription) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("drain %s: %w", s.sub.Subject, err)
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("drain %s: %w", s.sub.Subject, ctx.Err())
+	case <-s.closed:
+	}
+	if left := s.pool.settle(s.timeout + drainMargin); left > 0 {
+		return fmt.Errorf("drain %s: %d requests are still being handled", s.sub.Subject, left)
+	}
+	return nil
+}
+
+// repanic ends the process with a handler's panic, after the reply to its caller has left.
+func repanic(nc *nats.Conn) func(*PanicError) {
+	return func(p *PanicError) {
+		_ = nc.FlushTimeout(time.Second)                   // the caller may not get its reply: the panic is what counts
+		panic(fmt.Sprintf("%s\n\n%s", p.Error(), p.Stack)) //nolint:forbidigo // the panic of a handler goes on
+	}
+}

@@ -1,0 +1,29 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"github.com/nats-io/nats.go"
+	"github.com/urfave/cli/v2"
+)
+
+// ClientFlags are the common flags that make sense for a program which is no service, such as the
+// simulator: how to reach NATS, how to log, and when to end.
+func ClientFlags() []cli.Flag {
+	names := []string{"nats-url", "nats-context", "nats-creds", "log-format", "log-level", "exit-with-parent"}
+	return slices.DeleteFunc(commonFlags(), func(f cli.Flag) bool { return !slices.Contains(names, f.Names()[0]) })
+}
+
+// Connect connects a client with what [ClientFlags] say, in the way of services: it never gives up, sees
+// a dead server within seconds and buffers nothing. The connection may be down at first; it is nil only
+// when ctx ended before. watch logs how it is until the ctx given to it is done.
+func Connect(ctx context.Context, c *cli.Context, name string, log *slog.Logger) (nc *nats.Conn, watch func(context.Context) error, err error) {
+	t := target{url: c.String("nats-url"), context: c.String("nats-context"), creds: c.String("nats-creds")}
+	if err := validateURL("--nats-url", t.url); err != nil {
+		return nil, nil, err
+	}
+	l := newLink("data", name, newInstance(), t, log)
+	return l.connect(ctx), l.watch, nil
+}

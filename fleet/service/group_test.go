@@ -1,0 +1,137 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"harmony.dev/fleet/rpc"
+)
+
+func testGroup(failing func(error)) *group {
+	return newGroup(slog.New(slog.DiscardHandler), "", func(time.Time) {}, failing)
+}
+
+func untilDone(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestGroup_EndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := testGroup(func(err error) { t.Errorf("failed: %v", err) })
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- g.run(ctx) }()
+		var handedBack atomic.Bool
+		g.start("holder", func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(5 * time.Second) // fake time: it hands its lease back
+			handedBack.Store(true)
+			return errors.New("an error on the way out is logged and no failure")
+		})
+		g.start("other", untilDone)
+		synctest.Wait()
+		cancel()
+		if err := <-ended; err != nil || !handedBack.Load() {
+			t.Fatalf("ended with %v, handed back %t", err, handedBack.Load())
+		}
+		g.start("late", func(context.Context) error { t.Error("started after the end"); return nil })
+	})
+}
+
+func TestGroup_AFailureEndsTheOthers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		run  func(context.Context) error
+		want string
+	}{
+		"panic":         {func(context.Context) error { panic("boom") }, "goroutine bad: panic: boom"},
+		"return":        {func(context.Context) error { return nil }, "goroutine bad ended"},
+		"error":         {func(context.Context) error { return errors.New("lost") }, "goroutine bad ended: lost"},
+		"handler panic": {func(context.Context) error { return &rpc.PanicError{Subject: "s", Value: "boom"} }, "handler of s: panic: boom"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var told error
+				g := testGroup(func(err error) { told = err })
+				ended := make(chan error, 1)
+				go func() { ended <- g.run(t.Context()) }()
+				var toldFirst bool
+				g.start("other", func(ctx context.Context) error {
+					<-ctx.Done()
+					toldFirst = told != nil
+					return nil
+				})
+				g.start("bad", tc.run)
+				err := <-ended
+				if err == nil || !strings.Contains(err.Error(), tc.want) || !errors.Is(err, told) {
+					t.Errorf("ended with %v, told %v", err, told)
+				}
+				if !toldFirst {
+					t.Error("the others were told to end before readiness was taken back")
+				}
+			})
+		})
+	}
+}
+
+func TestGroup_DoesNotWaitForever(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fail  bool
+		limit time.Duration
+	}{"after a failure": {true, failLimit}, "after a signal": {false, stopLimit}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := testGroup(func(error) {})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ended, hang := make(chan error, 1), make(chan struct{})
+				go func() { ended <- g.run(ctx) }()
+				g.start("stuck", func(context.Context) error { <-hang; return nil })
+				start := time.Now()
+				if tc.fail {
+					g.start("bad", func(context.Context) error { return nil })
+				} else {
+					cancel()
+				}
+				err := <-ended
+				if err == nil || !strings.Contains(err.Error(), "stuck") || time.Since(start) != tc.limit {
+					t.Errorf("after %s: %v", time.Since(start), err)
+				}
+				close(hang)
+			})
+		})
+	}
+}
+
+func TestGroup_APanicWhileEndingIsAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := testGroup(func(error) {})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- g.run(ctx) }()
+		g.start("bad", func(ctx context.Context) error { <-ctx.Done(); panic("boom") })
+		cancel()
+		if err := <-ended; err == nil {
+			t.Fatal("no error")
+		}
+	})
+}
+
+func TestGroup_FaultPoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(slog.New(slog.DiscardHandler), "loop", func(time.Time) {}, func(error) {})
+		ended := make(chan error, 1)
+		go func() { ended <- g.run(t.Context()) }()
+		start := time.Now()
+		g.start("loop", untilDone)
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "fault point") || time.Since(start) < time.Second {
+			t.Fatalf("after %s: %v", time.Since(start), err)
+		}
+	})
+}
