@@ -1,0 +1,79 @@
+package acting
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/rpc"
+	"harmony.dev/services/patcher/kube"
+)
+
+// Config says what to act on, and when.
+type Config struct {
+	Holding func() bool       // this replica holds the lease
+	Ready   func() bool       // it has read the apiserver since it took the lease, and the watch goes on
+	Epochs  map[string]*Epoch // by sender: fleet.ServiceReconciler, fleet.ServiceAggregator
+	Stores  map[kube.Kind]*kube.Store
+	Writer  *kube.Writer
+	Events  *kube.Recorder
+	Now     func() time.Time // nil means time.Now
+}
+
+// Handler handles the acting endpoints of the patcher.
+type Handler struct {
+	cfg    Config
+	ledger *ledger
+	turns  *stripes
+}
+
+// NewHandler returns a handler.
+func NewHandler(cfg Config) *Handler {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Handler{cfg: cfg, ledger: newLedger(), turns: newStripes()}
+}
+
+// Register puts the endpoints on a server.
+func (h *Handler) Register(s *rpc.Server) error {
+	if err := rpc.Handle(s, fleet.StatusApply, h.ApplyStatus); err != nil {
+		return err
+	}
+	if err := rpc.Handle(s, fleet.DeviceApply, h.ApplyDevice); err != nil {
+		return err
+	}
+	if err := rpc.Handle(s, fleet.FinalizerRelease, h.ReleaseFinalizer); err != nil {
+		return err
+	}
+	return rpc.Handle(s, fleet.EventRecord, h.RecordEvent)
+}
+
+// admit lets a request pass that this replica has to answer and that comes from one of the services.
+func (h *Handler) admit(from fleet.Sender, services ...string) error {
+	switch {
+	case !h.cfg.Holding():
+		return rpc.ErrSilent
+	case !slices.Contains(services, from.Service):
+		return fleet.Errorf(fleet.CodeInvalid, "WrongSender", "%s may not ask for this", from.Service)
+	case !h.cfg.Ready():
+		return fleet.Errorf(fleet.CodeUnavailable, "NotReady", "the patcher has not read the apiserver since it took the lease, or has lost it: see its health")
+	}
+	return nil
+}
+
+// verify checks the sender's epoch. It is called in the turn of the resource.
+func (h *Handler) verify(ctx context.Context, from fleet.Sender) error {
+	epoch := h.cfg.Epochs[from.Service]
+	if epoch == nil {
+		return fleet.Errorf(fleet.CodeInvalid, "WrongSender", "%s has no epoch", from.Service)
+	}
+	return epoch.verify(ctx, from.Epoch)
+}
+
+func answer(result string) fleet.ApplyResponse { return fleet.ApplyResponse{Result: result} }
+
+func conflict(reason, format string, args ...any) error {
+	return fleet.Errorf(fleet.CodeConflict, reason, format, args...)
+}

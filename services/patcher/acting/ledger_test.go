@@ -1,0 +1,38 @@
+package acting
+
+import (
+	"testing"
+
+	"harmony.dev/fleet"
+)
+
+func TestLedger(t *testing.T) {
+	steps := []struct {
+		epoch   uint64
+		uid     string
+		seq     uint64
+		current uint64 // the sender's epoch by now
+		refused fleet.Code
+	}{
+		{2, "a", 0, 2, 0},
+		{2, "a", 5, 2, 0},
+		{2, "a", 5, 2, 0}, // the reply was lost
+		{2, "a", 4, 2, fleet.CodeConflict},
+		{2, "b", 1, 2, 0},
+		{2, "a", 9, 2, 0},
+		{3, "a", 1, 3, 0}, // a new holder counts from its own beginning
+		{3, "a", 0, 3, fleet.CodeConflict},
+		{3, "b", 1, 3, 0},
+		{2, "a", 10, 3, fleet.CodeGone}, // was checked before the new holder's, and comes late
+		{3, "a", 0, 3, fleet.CodeConflict},
+		{1, "a", 1, 1, 0}, // the sender's bucket was restored
+		{1, "a", 0, 1, fleet.CodeConflict},
+	}
+	l := newLedger()
+	for i, s := range steps {
+		err := l.enter(s.epoch, s.uid, s.seq, func(epoch uint64) bool { return epoch == s.current })
+		if fleet.CodeOf(err) != s.refused {
+			t.Errorf("step %d: got %v, want code %d", i, err, s.refused)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/fleettest"
+	"harmony.dev/services/patcher/kube"
+)
+
+// kubeconfigWith writes a kubeconfig of the test's apiserver that is changed somehow.
+func (r *rig) kubeconfigWith(change func(cluster, user map[string]any)) string {
+	r.t.Helper()
+	b, err := os.ReadFile(r.api.Kubeconfig)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var doc map[string]any
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		r.t.Fatal(err)
+	}
+	first := func(list, field string) map[string]any {
+		return doc[list].([]any)[0].(map[string]any)[field].(map[string]any)
+	}
+	change(first("clusters", "cluster"), first("users", "user"))
+	if b, err = yaml.Marshal(doc); err != nil {
+		r.t.Fatal(err)
+	}
+	path := filepath.Join(r.t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	return path
+}
+
+// grant allows a user something on the custom resources of the namespace.
+func (r *rig) grant(user string, verbs ...string) {
+	r.t.Helper()
+	name := user + "-" + strings.Join(verbs, "-")
+	rules := []any{map[string]any{
+		"apiGroups": []any{fleet.Group}, "resources": []any{"*"}, "verbs": anySlice(verbs),
+	}}
+	r.rbac("roles", map[string]any{"kind": "Role", "metadata": map[string]any{"name": name}, "rules": rules})
+	r.rbac("rolebindings", map[string]any{
+		"kind": "RoleBinding", "metadata": map[string]any{"name": name},
+		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+		"subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}},
+	})
+}
+
+func (r *rig) rbac(resource string, object map[string]any) {
+	r.t.Helper()
+	gvr := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: resource}
+	object["apiVersion"] = "rbac.authorization.k8s.io/v1"
+	if _, err := r.client.Resource(gvr).Namespace(r.namespace).Create(r.ctx, &unstructured.Unstructured{Object: object}, metav1.CreateOptions{}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func anySlice(s []string) []any {
+	var list []any
+	for _, v := range s {
+		list = append(list, v)
+	}
+	return list
+}
+
+// setAside returns what the health shows of a resource that is not mirrored, as "error (kept)".
+func (p *patcher) setAside(source, name string) string {
+	h, _ := p.health()
+	for _, s := range h.Sources {
+		for _, e := range s.Set {
+			if s.Name == source && e.Key == name {
+				if e.Kept {
+					return e.Error + " (kept)"
+				}
+				return e.Error
+			}
+		}
+	}
+	return ""
+}
+
+func TestDegraded_PermissionsAreMissingOneByOne(t *testing.T) {
+	r := newRig(t)
+	before := r.create(kube.Deployments, "web", selecting("north"))
+	user := "patcher-of-" + r.namespace
+	p := r.start("p1", "--kubeconfig", r.kubeconfigWith(func(_, u map[string]any) { u["as"] = user }))
+
+	r.eventually("the health says that it may not list", func() bool {
+		return strings.Contains(p.reasons(), kube.ReasonAPIForbidden)
+	})
+	if h, _ := p.health(); h.Ready || h.State != fleet.StateDegraded {
+		t.Errorf("ready %t, state %s", h.Ready, h.State)
+	}
+
+	r.grant(user, "list", "watch")
+	r.eventually("it is ready", func() bool { h, _ := p.health(); return h.Ready && h.Lease.Held })
+	r.eventually("the refused finalizer is shown", func() bool {
+		return strings.Contains(p.setAside("deployments", "web"), "forbidden")
+	})
+	r.eventually("it is degraded for lack of permission", func() bool {
+		h, _ := p.health()
+		return h.State == fleet.StateDegraded && strings.Contains(p.reasons(), kube.ReasonAPIForbidden)
+	})
+	r.eventually("the mirror is whole nevertheless", func() bool { return r.mirror(fleet.KeySynced).epoch != 0 })
+	if e := r.mirror("deployment.web"); e.value != "" {
+		t.Errorf("mirrored without a finalizer: %s", e.value)
+	}
+	if now := r.read(kube.Deployments, "web"); now.GetResourceVersion() != before.GetResourceVersion() {
+		t.Error("the Deployment was changed")
+	}
+
+	r.grant(user, "patch")
+	r.mirrored("deployment.web", "north")
+	if got := text(r.read(kube.Deployments, "web").GetFinalizers()); got != `["fleet.harmony.dev/desired-state"]` {
+		t.Errorf("finalizers are %s", got)
+	}
+	r.eventually("nothing is set aside", func() bool { return p.setAside("deployments", "web") == "" })
+	r.eventually("it is not degraded", func() bool { h, _ := p.health(); return h.State == fleet.StateReady })
+}
+
+func TestFinalizers_StrippedByHandComeBack(t *testing.T) {
+	r := newRig(t)
+	r.ready("p1")
+	r.create(kube.Deployments, "web", selecting("north"))
+	before := r.mirrored("deployment.web", "north")
+	r.patch(kube.Deployments, "web", `{"metadata":{"finalizers":["example.com/other"]}}`)
+	r.eventually("the finalizer is back beside the other", func() bool {
+		return text(r.read(kube.Deployments, "web").GetFinalizers()) == `["example.com/other","fleet.harmony.dev/desired-state"]`
+	})
+	if after := r.mirror("deployment.web"); after.revision != before.revision {
+		t.Errorf("the mirror was written: %+v", after)
+	}
+}
+
+func TestRefused_TooLargeKeepsItsLastValue(t *testing.T) {
+	r := newRig(t)
+	p := r.ready("p1")
+	r.create(kube.Deployments, "web", selecting("north"))
+	before := r.mirrored("deployment.web", "north")
+	large := strings.Repeat("x", fleet.MaxMirrorSize)
+	r.patch(kube.Deployments, "web", `{"spec":{"score":{"data":{"content":"`+large+`"}}}}`)
+	r.eventually("it is shown", func() bool {
+		return strings.HasSuffix(p.setAside("deployments", "web"), "(kept)")
+	})
+	if after := r.mirror("deployment.web"); after.revision != before.revision {
+		t.Errorf("the mirror was written: %.200v", after)
+	}
+	r.create(kube.Deployments, "other", selecting("south"))
+	r.mirrored("deployment.other", "south")
+
+	r.delete(kube.Deployments, "web")
+	r.mirrored("deployment.web", `"deleting":true`)
+	if shown := p.setAside("deployments", "web"); shown != "" {
+		t.Errorf("still shown: %.200s", shown)
+	}
+}
+
+// A message that the server would drop must not take the others with it.
+func TestRefused_TooLargeForTheServer(t *testing.T) {
+	r := newRig(t, fleettest.WithOptions(func(o *server.Options) { o.MaxPayload = 64 << 10 }))
+	p := r.ready("p1")
+	r.create(kube.Deployments, "web", selecting("north"))
+	before := r.mirrored("deployment.web", "north")
+	r.patch(kube.Deployments, "web", `{"spec":{"score":{"data":{"content":"`+strings.Repeat("x", 64<<10)+`"}}}}`)
+	r.eventually("it is shown", func() bool {
+		return strings.Contains(p.setAside("deployments", "web"), "max_payload")
+	})
+	r.create(kube.Deployments, "other", selecting("south"))
+	if e := r.mirrored("deployment.other", "south"); e.epoch != before.epoch {
+		t.Errorf("written under epoch %d after %d", e.epoch, before.epoch)
+	}
+	if after := r.mirror("deployment.web"); after.revision != before.revision {
+		t.Errorf("the mirror was written: %.200v", after)
+	}
+	r.delete(kube.Deployments, "web")
+	r.mirrored("deployment.web", `"deleting":true`)
+}
+
+func TestDegraded_NoAPIServer(t *testing.T) {
+	r := newRig(t)
+	p := r.start("p1", "--kubeconfig", r.kubeconfigWith(func(cluster, _ map[string]any) {
+		cluster["server"] = "https://127.0.0.1:1"
+	}))
+	r.eventually("the health says so", func() bool {
+		return strings.Contains(p.reasons(), kube.ReasonAPIUnreachable)
+	})
+	h, _ := p.health()
+	if h.Ready || h.Lease.Held || h.State != fleet.StateDegraded {
+		t.Errorf("health is %s", text(h))
+	}
+}

@@ -1,0 +1,21 @@
+// Package keeper keeps the mirror: the one replica that holds the lease of fleet-resources brings the
+// bucket to what the custom resources say, and keeps it there.
+//
+//	lease ─▶ new epoch ─▶ own view that new ─▶ quorum list of both kinds ─▶ finalizers, one try each
+//	            ▲                                                                   │
+//	            │                              ┌─ changed resources ◀─┐             ▼
+//	            └── foreign operation,         ▼                      │   whole difference, _synced
+//	                pass ended,            difference ─ fenced write ─┴─────────────┘
+//	                outcome unknown
+//
+// What to write is decided by package mirror. What this package adds is the order of things: nothing is
+// written before the view holds every write of every earlier holder and the lists were begun after the
+// epoch; the next difference is taken when the view has reached the last write; `_synced` says which
+// epoch the mirror was whole under, and is the last write of the whole difference.
+//
+// The lease is of no use to a holder that does not see the apiserver: it hands it back, and campaigns
+// again when it sees.
+//
+// A resource whose finalizers cannot be added, or which cannot be mirrored, is set aside: shown in the
+// service's health, tried again, and nothing waits for it.
+package keeper

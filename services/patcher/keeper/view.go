@@ -1,0 +1,146 @@
+package keeper
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/kv"
+	"harmony.dev/services/patcher/mirror"
+)
+
+// view is the mirror as the bucket has it. It implements [kv.View].
+type view struct {
+	disturbed chan struct{} // holds an item when the mirror is no longer what this process made it
+	changed   func(ref)     // called for a resource whose key lost its message
+	aside     *kv.Aside
+
+	mu     sync.Mutex
+	stored mirror.Stored
+	tail   bool // the pass is synced: what comes now is news
+}
+
+func newView(log *slog.Logger, changed func(ref)) *view {
+	return &view{
+		disturbed: make(chan struct{}, 1),
+		changed:   changed,
+		aside:     kv.NewAside(fleet.BucketResources, log),
+		stored:    mirror.Stored{},
+	}
+}
+
+// Begin starts over when the stream is another one.
+func (v *view) Begin(p kv.Pass) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tail = false
+	if p.NewIncarnation {
+		clear(v.stored)
+		v.aside.Reset()
+	}
+}
+
+// Apply takes in one message.
+func (v *view) Apply(m kv.Message) {
+	if fleet.IsReserved(m.Key) {
+		v.applyReserved(m)
+		return
+	}
+	v.mu.Lock()
+	foreign, err := v.take(m)
+	disturbed := v.tail && foreign
+	v.mu.Unlock()
+	if err != nil {
+		v.aside.Add(m, err, false)
+	} else {
+		v.aside.Clear(m.Key)
+	}
+	if disturbed {
+		v.disturb()
+	}
+	if r, err := refOf(m.Key); err == nil && m.Op == kv.Expired {
+		v.changed(r)
+	}
+}
+
+func (v *view) take(m kv.Message) (foreign bool, err error) {
+	switch m.Op {
+	case kv.Put:
+		return v.stored.Put(m.Key, m.Value, m.Epoch())
+	case kv.Delete, kv.Purge:
+		return true, v.stored.Mark(m.Key)
+	case kv.Expired, kv.Swept:
+		v.stored.Forget(m.Key)
+		return false, nil
+	}
+	return false, fmt.Errorf("apply a message of the mirror: unknown operation %v", m.Op)
+}
+
+// applyReserved notices when somebody else touches the mark of a whole mirror.
+func (v *view) applyReserved(m kv.Message) {
+	v.mu.Lock()
+	foreign := v.tail && m.Key == fleet.KeySynced && (m.Op != kv.Put || m.Epoch() == 0)
+	v.mu.Unlock()
+	if foreign {
+		v.disturb()
+	}
+}
+
+// Synced makes everything after it news.
+func (v *view) Synced(kv.Pass) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tail = true
+}
+
+// Lost wakes the holder: it has to begin again.
+func (v *view) Lost(error) {
+	v.mu.Lock()
+	v.tail = false
+	v.mu.Unlock()
+	v.disturb()
+}
+
+func (v *view) disturb() {
+	select {
+	case v.disturbed <- struct{}{}:
+	default:
+	}
+}
+
+// calm forgets disturbances: what caused them is in view and about to be repaired.
+func (v *view) calm() {
+	select {
+	case <-v.disturbed:
+	default:
+	}
+}
+
+// all returns what the bucket holds.
+func (v *view) all() mirror.Stored {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.stored)
+}
+
+// holds reports whether the bucket has an own value under a key.
+func (v *view) holds(key string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.stored[key].Own
+}
+
+// some returns what the bucket holds of these resources.
+func (v *view) some(refs []ref) mirror.Stored {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	some := make(mirror.Stored, len(refs))
+	for _, r := range refs {
+		if entry, ok := v.stored[r.key()]; ok {
+			some[r.key()] = entry
+		}
+	}
+	return some
+}

@@ -1,0 +1,162 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+)
+
+// fieldManager is under whose name the patcher writes everything but reported labels.
+const fieldManager = "fleet-patcher"
+
+// writeWithin is how long one write may take.
+const writeWithin = 10 * time.Second
+
+var errLimited = errors.New("the patcher's own rate limit is reached")
+
+// WriterConfig says where to write and how fast.
+type WriterConfig struct {
+	Client    dynamic.Interface
+	Namespace string
+	QPS       float64 // writes per second
+	Burst     int     // writes at once
+	Stores    map[Kind]*Store
+	Metrics   prometheus.Registerer // nil means none
+}
+
+// Writer makes all writes to the apiserver. It is safe for concurrent use.
+type Writer struct {
+	cfg     WriterConfig
+	limiter *rate.Limiter
+	seconds *prometheus.HistogramVec
+}
+
+// NewWriter returns a writer.
+func NewWriter(cfg WriterConfig) (*Writer, error) {
+	if cfg.QPS <= 0 || cfg.Burst <= 0 {
+		return nil, fmt.Errorf("set up the writer: qps %v and burst %d must be positive", cfg.QPS, cfg.Burst)
+	}
+	w := &Writer{
+		cfg:     cfg,
+		limiter: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "fleet_patcher_api_write_seconds",
+			Help:    "Time of writes to the apiserver, without the wait for the client-side rate limit.",
+			Buckets: []float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
+		}, []string{"resource", "verb", "result"}),
+	}
+	if cfg.Metrics != nil {
+		if err := cfg.Metrics.Register(w.seconds); err != nil {
+			return nil, fmt.Errorf("register the writer's metrics: %w", err)
+		}
+	}
+	return w, nil
+}
+
+// Merge patches a resource by a JSON merge patch (RFC 7396). The precondition is the state that the patch
+// was computed from: the same uid and version, else the apiserver answers with a conflict.
+func (w *Writer) Merge(ctx context.Context, k Kind, state *unstructured.Unstructured, patch map[string]any, subresources ...string) (*unstructured.Unstructured, error) {
+	patch = withPrecondition(patch, state)
+	return w.patch(ctx, k, state.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager}, subresources...)
+}
+
+// Apply applies labels server-side under a field manager of their own, with the same precondition as
+// Merge and never over another manager's.
+func (w *Writer) Apply(ctx context.Context, k Kind, state *unstructured.Unstructured, manager string, labels map[string]string) (*unstructured.Unstructured, error) {
+	config := withPrecondition(w.labelled(k, state.GetName(), labels), state)
+	return w.patch(ctx, k, state.GetName(), types.ApplyPatchType, config, metav1.PatchOptions{FieldManager: manager})
+}
+
+// ApplyNew creates a resource with its labels in one write, as Apply would have set them. A resource of
+// that name which was created meanwhile gets the labels, but never over another manager's.
+func (w *Writer) ApplyNew(ctx context.Context, k Kind, name, manager string, labels map[string]string) (*unstructured.Unstructured, error) {
+	return w.patch(ctx, k, name, types.ApplyPatchType, w.labelled(k, name, labels), metav1.PatchOptions{FieldManager: manager})
+}
+
+// labelled returns the configuration of a server-side apply of nothing but labels.
+func (w *Writer) labelled(k Kind, name string, labels map[string]string) map[string]any {
+	metadata := map[string]any{"name": name, "namespace": w.cfg.Namespace}
+	if len(labels) > 0 {
+		metadata["labels"] = labels
+	}
+	return map[string]any{"apiVersion": APIVersion, "kind": k.Name, "metadata": metadata}
+}
+
+// RemoveFinalizer takes one finalizer off a resource by a JSON patch (RFC 6902) that holds only for this
+// uid and while the finalizer is where state has it.
+func (w *Writer) RemoveFinalizer(ctx context.Context, k Kind, state *unstructured.Unstructured, index int) (*unstructured.Unstructured, error) {
+	path := fmt.Sprintf("/metadata/finalizers/%d", index)
+	patch := []map[string]any{
+		{"op": "test", "path": "/metadata/uid", "value": state.GetUID()},
+		{"op": "test", "path": path, "value": state.GetFinalizers()[index]},
+		{"op": "remove", "path": path},
+	}
+	return w.patch(ctx, k, state.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+}
+
+func (w *Writer) patch(ctx context.Context, k Kind, name string, pt types.PatchType, patch any, opts metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return nil, fmt.Errorf("encode a patch of %s %s: %w", k.Name, name, err)
+	}
+	patched, err := w.do(ctx, k.Resource, "patch", func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return w.client(k).Patch(ctx, name, pt, body, opts, subresources...)
+	})
+	return w.known(k, patched), err
+}
+
+// do makes one write: limited, bounded in time and measured.
+func (w *Writer) do(ctx context.Context, resource, verb string, write func(context.Context) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWithin)
+	defer cancel()
+	if err := w.limiter.Wait(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", errLimited, err)
+	}
+	start := time.Now()
+	written, err := write(ctx)
+	w.seconds.WithLabelValues(resource, verb, resultOf(err)).Observe(time.Since(start).Seconds())
+	return written, err
+}
+
+// known makes what a write returned known to the store, unless the write made the resource go.
+func (w *Writer) known(k Kind, r *unstructured.Unstructured) *unstructured.Unstructured {
+	gone := r != nil && r.GetDeletionTimestamp() != nil && len(r.GetFinalizers()) == 0
+	if store := w.cfg.Stores[k]; store != nil && r != nil && !gone {
+		store.Written(r, time.Now())
+	}
+	return r
+}
+
+func (w *Writer) client(k Kind) dynamic.ResourceInterface {
+	return w.cfg.Client.Resource(k.resource()).Namespace(w.cfg.Namespace)
+}
+
+func withPrecondition(patch map[string]any, state *unstructured.Unstructured) map[string]any {
+	metadata := map[string]any{}
+	if m, ok := patch["metadata"].(map[string]any); ok {
+		metadata = m
+	}
+	metadata["uid"], metadata["resourceVersion"] = state.GetUID(), state.GetResourceVersion()
+	patch["metadata"] = metadata
+	return patch
+}
+
+func resultOf(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
+		return string(reason)
+	}
+	return "error"
+}

@@ -1,0 +1,129 @@
+package mirror
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"harmony.dev/fleet"
+	"harmony.dev/services/patcher/device"
+)
+
+// Want is what a custom resource asks of the mirror. Exactly one of the fields is set.
+type Want struct {
+	Value   []byte   // put this value
+	Missing []string // keep what is there and add these finalizers to the resource first
+	Refused error    // keep what is there: the resource cannot be mirrored
+}
+
+// Deployment returns the key of a Deployment resource in the mirror and what it asks for. The bucket
+// takes values of at most so many bytes.
+func Deployment(resource map[string]any, most int) (key string, want Want) {
+	m := metadataOf(resource)
+	key = fleet.DeploymentKey(fleet.DeploymentName(m.Name))
+	value, err := encodeDeployment(m, resource, most)
+	return key, gate(m, key, value, err, fleet.FinalizerDesiredState)
+}
+
+// Device returns the key of a Device resource in the mirror and what it asks for. The bucket takes
+// values of at most so many bytes.
+func Device(resource map[string]any, most int) (key string, want Want) {
+	m := metadataOf(resource)
+	key = fleet.DeviceKey(fleet.DeviceID(m.Name))
+	value, err := encodeDevice(m, resource, most)
+	return key, gate(m, key, value, err, fleet.FinalizerDesiredState, fleet.FinalizerDeviceData)
+}
+
+// gate lets a value pass once the resource has its finalizers: what the mirror says of a resource must
+// not outlive it unnoticed.
+func gate(m metadata, key string, value []byte, err error, finalizers ...string) Want {
+	if _, illegal := fleet.ParseResourceKey(key); illegal != nil {
+		return Want{Refused: illegal}
+	}
+	if err != nil {
+		return Want{Refused: err}
+	}
+	if missing := m.missing(finalizers); len(missing) > 0 {
+		return Want{Missing: missing}
+	}
+	return Want{Value: value}
+}
+
+func encodeDeployment(m metadata, resource map[string]any, most int) ([]byte, error) {
+	d := fleet.MirrorDeployment{UID: m.UID, Generation: m.Generation, Deleting: m.Deleting}
+	var spec struct {
+		TargetSelector fleet.Selector `json:"targetSelector"`
+		Score          fleet.Score    `json:"score"`
+	}
+	err := decode(resource["spec"], &spec)
+	if err == nil {
+		d.TargetSelector, d.Score = spec.TargetSelector, spec.Score
+	}
+	value, err := encode(d, err, most, func(b []byte) error { _, err := fleet.DecodeMirrorDeployment(b); return err })
+	if err != nil && d.Deleting {
+		// its wish no longer counts, and its finalizer must come off
+		d.TargetSelector, d.Score = fleet.Selector{}, fleet.Score{}
+		return marshal(d)
+	}
+	return value, err
+}
+
+func encodeDevice(m metadata, resource map[string]any, most int) ([]byte, error) {
+	d := fleet.MirrorDevice{
+		UID: m.UID, Generation: m.Generation, Deleting: m.Deleting,
+		Labels: m.Labels, Reported: device.Owned(resource),
+	}
+	var spec struct {
+		Quarantined bool `json:"quarantined"`
+	}
+	err := decode(resource["spec"], &spec)
+	d.Quarantined = spec.Quarantined
+	if decode(resource["status"], &d.Status) != nil {
+		d.Status = fleet.DeviceStatus{} // somebody else's: shown as none, so that its writer replaces it
+	}
+	return encode(d, err, most, func(b []byte) error { _, err := fleet.DecodeMirrorDevice(b); return err })
+}
+
+// encode returns the bytes of a mirror value once the bucket and its readers are sure to accept them.
+func encode(v any, invalid error, most int, check func([]byte) error) ([]byte, error) {
+	if invalid != nil {
+		return nil, invalid
+	}
+	b, err := marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(b); err != nil {
+		return nil, fmt.Errorf("the resource cannot be mirrored: %w", err)
+	}
+	if len(b) > most {
+		return nil, fmt.Errorf("%w: the resource cannot be mirrored: it needs %d bytes, the NATS server takes %d (max_payload)", fleet.ErrInvalid, len(b), most)
+	}
+	return b, nil
+}
+
+// marshal gives equal resources equal bytes: fields in order, keys of objects sorted.
+func marshal(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode a mirror value: %w", err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+// decode converts part of a resource, absent or not, into a type of the contract.
+func decode(part, into any) error {
+	if part == nil {
+		return nil
+	}
+	b, err := marshal(part)
+	if err == nil {
+		err = json.Unmarshal(b, into)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: read the resource: %w", fleet.ErrInvalid, err)
+	}
+	return nil
+}
