@@ -1,0 +1,51 @@
+package plan
+
+import "harmony.dev/fleet"
+
+// causeOf says why the key of a pair that is out of scope is to be deleted: the first of
+// [fleet.Cause]'s causes that holds. It is a function of the two mirror entries and the applied record.
+func causeOf(p *deployment, d *device) fleet.Cause {
+	switch {
+	case p.deleted() || d.deleted():
+		return fleet.CauseDeleted
+	case d.presence == live && d.quarantined:
+		return fleet.CauseQuarantined
+	case p.vanished() || d.vanished() || p.otherUID():
+		return fleet.CauseVanished
+	case p.generation > p.appliedGeneration():
+		return fleet.CauseEdited
+	case p.generation < p.appliedGeneration():
+		return fleet.CauseRegressed
+	}
+	return fleet.CauseRelabelled
+}
+
+// fromDeployment reports whether the cause lies in the Deployment's own change since it was applied.
+// While such a delete is outstanding the change is not carried out, and _applied must not say so: the
+// next plan would take the delete for a relabelled one.
+func fromDeployment(p *deployment, c fleet.Cause) bool {
+	return c == fleet.CauseEdited || c == fleet.CauseRegressed || c == fleet.CauseVanished && p.otherUID()
+}
+
+// needsLease reports whether a delete has nothing to go by but that a resource is absent from the mirror.
+func needsLease(p *deployment, d *device, c fleet.Cause) bool {
+	return c == fleet.CauseVanished && p.presence != tombstone && d.presence != tombstone && !p.otherUID()
+}
+
+// mayDelete reports whether the mirror can be trusted for this delete.
+func (m *mirror) mayDelete(p *deployment, d *device, c fleet.Cause) bool {
+	return m.current() && (m.leased || !needsLease(p, d, c))
+}
+
+// causedAt is the revision of the mirror that decided about a pair: the newer of its two entries. An
+// absent entry has none of its own: it is absent as of _synced.
+func (m *mirror) causedAt(p *deployment, d *device) uint64 {
+	return max(m.decided(&p.resource), m.decided(&d.resource))
+}
+
+func (m *mirror) decided(r *resource) uint64 {
+	if r.presence == absent {
+		return m.syncedAt
+	}
+	return r.revision
+}

@@ -1,0 +1,78 @@
+package plan
+
+import (
+	"time"
+
+	"harmony.dev/fleet"
+)
+
+// ApplyMirror takes in one message of fleet-resources, received at that time. An error is an [*Aside]:
+// the message was not obeyed, and everything else is as before.
+func (s *State) ApplyMirror(m Message, at time.Time) error {
+	if fleet.IsReserved(m.Key) {
+		return s.applyMirrorReserved(m, at)
+	}
+	key, err := fleet.ParseResourceKey(m.Key)
+	if err != nil {
+		if m.Op != Put {
+			return nil
+		}
+		return &Aside{Err: err}
+	}
+	s.mirror.stirred = at
+	if key.Device != "" {
+		return s.applyDevice(s.device(key.Device), m, at)
+	}
+	return s.applyDeployment(s.deployment(key.Deployment), m, at)
+}
+
+func (s *State) applyMirrorReserved(m Message, at time.Time) (err error) {
+	was := s.mirror.current()
+	switch m.Key {
+	case fleet.KeyLease:
+		s.mirror.leased = m.Op == Put
+	case fleet.KeyEpoch:
+		s.mirror.epoch, s.mirror.epochAt = 0, time.Time{}
+		if m.Op == Put {
+			s.mirror.epoch, s.mirror.epochAt = m.Revision, m.Time
+			s.mirror.newestEpoch = max(s.mirror.newestEpoch, m.Revision)
+			s.mirror.newestAt = later(s.mirror.newestAt, m.Time)
+		}
+	case fleet.KeySynced:
+		err = s.applySynced(m)
+	}
+	if !was && s.mirror.current() {
+		s.mirror.confirmed = at
+	}
+	return err
+}
+
+func (s *State) applySynced(m Message) error {
+	s.mirror.synced, s.mirror.syncedAt = fleet.Synced{}, m.Revision
+	if m.Op != Put {
+		return nil
+	}
+	synced, err := read(m, fleet.DecodeSynced)
+	if err != nil {
+		return &Aside{Err: err}
+	}
+	s.mirror.synced = synced
+	return nil
+}
+
+// judge judges one pair and what hangs on it.
+func (s *State) judge(x *pair, at time.Time) {
+	judge(x, at)
+	s.rest(x.deployment)
+	s.release(x.deployment, x.device)
+}
+
+func resourceOf(uid string, deleting bool, t *fleet.Tombstone) resource {
+	switch {
+	case t != nil:
+		return resource{presence: tombstone, uid: t.UID, cause: t.Cause}
+	case uid == "":
+		return resource{}
+	}
+	return resource{presence: live, uid: uid, deleting: deleting}
+}

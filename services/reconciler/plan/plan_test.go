@@ -1,0 +1,354 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"harmony.dev/fleet"
+)
+
+func TestCauseOf(t *testing.T) {
+	alive := resource{presence: live, uid: "u"}
+	deleting := resource{presence: live, uid: "u", deleting: true}
+	deletedStone := resource{presence: tombstone, cause: fleet.TombstoneDeleted}
+	vanishedStone := resource{presence: tombstone, cause: fleet.TombstoneVanished}
+	applied := func(uid string, generation int64) *fleet.Applied {
+		return &fleet.Applied{UID: uid, Generation: generation}
+	}
+	for name, tc := range map[string]struct {
+		deployment  resource
+		generation  int64
+		applied     *fleet.Applied
+		device      resource
+		quarantined bool
+		want        fleet.Cause
+	}{
+		"deployment deleting":              {deleting, 2, applied("u", 1), alive, false, fleet.CauseDeleted},
+		"device deleting":                  {alive, 2, applied("u", 1), deleting, false, fleet.CauseDeleted},
+		"deleted before vanished":          {resource{}, 0, applied("u", 1), deleting, false, fleet.CauseDeleted},
+		"tombstone deleted":                {deletedStone, 0, applied("u", 1), alive, false, fleet.CauseDeleted},
+		"device tombstone deleted":         {alive, 2, applied("u", 1), deletedStone, false, fleet.CauseDeleted},
+		"deleted before quarantined":       {deleting, 2, applied("u", 1), alive, true, fleet.CauseDeleted},
+		"quarantined before vanished":      {vanishedStone, 0, applied("u", 1), alive, true, fleet.CauseQuarantined},
+		"quarantined":                      {alive, 1, applied("u", 1), alive, true, fleet.CauseQuarantined},
+		"deployment vanished":              {vanishedStone, 0, applied("u", 1), alive, false, fleet.CauseVanished},
+		"deployment absent":                {resource{}, 0, applied("u", 1), alive, false, fleet.CauseVanished},
+		"device vanished, spec edited":     {alive, 2, applied("u", 1), vanishedStone, false, fleet.CauseVanished},
+		"device absent":                    {alive, 1, applied("u", 1), resource{}, false, fleet.CauseVanished},
+		"other uid, newer generation":      {alive, 7, applied("other", 1), alive, false, fleet.CauseVanished},
+		"edited":                           {alive, 2, applied("u", 1), alive, false, fleet.CauseEdited},
+		"never applied":                    {alive, 1, nil, alive, false, fleet.CauseEdited},
+		"regressed":                        {alive, 1, applied("u", 2), alive, false, fleet.CauseRegressed},
+		"relabelled":                       {alive, 2, applied("u", 2), alive, false, fleet.CauseRelabelled},
+		"unknown deployment, device gone":  {resource{presence: unknown}, 0, nil, vanishedStone, false, fleet.CauseVanished},
+		"unknown device, deployment ended": {deleting, 1, applied("u", 1), resource{presence: unknown}, false, fleet.CauseDeleted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &deployment{resource: tc.deployment, generation: tc.generation, applied: tc.applied}
+			d := &device{resource: tc.device, quarantined: tc.quarantined}
+			if got := causeOf(p, d); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestMirror_MayDelete(t *testing.T) {
+	current := mirror{epoch: 5, synced: fleet.Synced{Epoch: 5}, leased: true}
+	unleased, stale, never := current, current, current
+	unleased.leased = false
+	stale.epoch = 6
+	never.synced = fleet.Synced{}
+	alive := resource{presence: live, uid: "u"}
+	stone := resource{presence: tombstone, cause: fleet.TombstoneVanished}
+	for name, tc := range map[string]struct {
+		mirror             mirror
+		deployment, device resource
+		want               bool
+	}{
+		"current":                            {current, alive, alive, true},
+		"new epoch":                          {stale, alive, alive, false},
+		"never synced":                       {never, alive, alive, false},
+		"not leased, both there":             {unleased, alive, alive, true},
+		"not leased, deployment absent":      {unleased, resource{}, alive, false},
+		"not leased, device absent":          {unleased, alive, resource{}, false},
+		"not leased, device has a tombstone": {unleased, alive, stone, true},
+		"leased, absent":                     {current, resource{}, alive, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, d := &deployment{resource: tc.deployment}, &device{resource: tc.device}
+			if got := tc.mirror.mayDelete(p, d, causeOf(p, d)); got != tc.want {
+				t.Errorf("got %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestBrake_Exceeds(t *testing.T) {
+	b := DefaultBrake()
+	for _, tc := range []struct {
+		taken, keys int
+		want        bool
+	}{
+		{9, 9, false}, {10, 10, true}, {10, 49, true}, {10, 50, false}, {11, 50, true}, {200, 1000, false}, {201, 1000, true}, {0, 0, false},
+	} {
+		if got := b.exceeds(tc.taken, tc.keys); got != tc.want {
+			t.Errorf("%d of %d: got %v, want %v", tc.taken, tc.keys, got, tc.want)
+		}
+	}
+}
+
+func TestBrake_RipeAt(t *testing.T) {
+	b, zero := DefaultBrake(), begin()
+	at := func(s int) time.Time { return zero.Add(time.Duration(s) * time.Second) }
+	for name, tc := range map[string]struct {
+		stirred, confirmed, since, want time.Time
+	}{
+		"quiet since the change": {at(5), at(0), at(5), at(15)},
+		"stirred again":          {at(30), at(0), at(5), at(40)},
+		"never quiet":            {at(64), at(0), at(5), at(65)},
+		"the minute begins with the mirror's word": {at(200), at(180), at(5), at(210)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := mirror{stirred: tc.stirred, confirmed: tc.confirmed}
+			if got := b.ripeAt(&m, tc.since); !got.Equal(tc.want) {
+				t.Errorf("got %s, want %s", got.Sub(zero), tc.want.Sub(zero))
+			}
+		})
+	}
+}
+
+func TestState_InvalidTextStaysReadable(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	e := wish(1, "a")
+	e.TargetSelector.MatchLabels[strings.Repeat("ü%", 40_000)] = "x"
+	w.setDeployment("web", e)
+	w.apply(w.plan())
+	if a, err := fleet.DecodeApplied(w.desired[fleet.AppliedKey("web")].Value); err != nil || a.Invalid == "" {
+		t.Fatalf("got %+v, %v", a, err)
+	}
+	if p := w.plan(); !p.Empty() {
+		t.Errorf("written again and again:\n%s", render(p))
+	}
+}
+
+func TestState_ValuesAreShared(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	for i := range 100 {
+		w.setDevice(fmt.Sprintf("d%d", i), labelled("region", "north"))
+	}
+	w.setDeployment("web", wish(1, "a", "region", "north"))
+	w.apply(w.plan())
+	if n := len(w.state.values); n != 1 {
+		t.Errorf("%d values are kept for 100 equal keys", n)
+	}
+}
+
+func TestState_Show(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	for i := range 30 {
+		w.setDevice(fmt.Sprintf("d%02d", i), labelled("region", []string{"north", "south"}[i%2]))
+	}
+	w.setDeployment("web", wish(1, "a", "region", "north"))
+	w.setDeployment("log", wish(1, "l", "region", "south"))
+	w.apply(w.plan())
+	before := render(w.plan())
+
+	t.Run("candidate", func(t *testing.T) {
+		r, err := w.state.Show(w.now, "web", &fleet.Candidate{
+			TargetSelector: fleet.Selector{MatchExpressions: []fleet.SelectorRequirement{{Key: "region", Operator: "In", Values: []string{"south"}}}},
+			Score:          score("a"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.PutCount != 15 || r.DeleteCount != 15 || len(r.Gained) != 15 || len(r.Lost) != 15 || r.HeldCount != 0 {
+			t.Errorf("got %d puts, %d deletes, %d gained, %d lost, %d held", r.PutCount, r.DeleteCount, len(r.Gained), len(r.Lost), r.HeldCount)
+		}
+		if len(r.Deletes) != 15 || r.Deletes[0].Cause != fleet.CauseEdited {
+			t.Errorf("got deletes %+v", r.Deletes)
+		}
+	})
+	t.Run("candidate with another score gains nobody", func(t *testing.T) {
+		r, err := w.state.Show(w.now, "web", &fleet.Candidate{TargetSelector: wish(1, "", "region", "north").TargetSelector, Score: score("b")})
+		if err != nil || r.PutCount != 15 || len(r.Gained)+len(r.Lost)+r.DeleteCount != 0 {
+			t.Errorf("got %+v, %v", r, err)
+		}
+	})
+	t.Run("candidate of a new deployment", func(t *testing.T) {
+		r, err := w.state.Show(w.now, "cam", &fleet.Candidate{Score: score("c")})
+		if err != nil || r.PutCount != 30 || len(r.Gained) != 30 {
+			t.Errorf("got %+v, %v", r, err)
+		}
+	})
+	t.Run("invalid candidate", func(t *testing.T) {
+		_, err := w.state.Show(w.now, "web", &fleet.Candidate{TargetSelector: wish(1, "", "bad key", "x").TargetSelector, Score: score("c")})
+		if fleet.CodeOf(err) != fleet.CodeInvalid {
+			t.Errorf("got %v", err)
+		}
+		if _, err = w.state.Show(w.now, "", &fleet.Candidate{Score: score("c")}); fleet.CodeOf(err) != fleet.CodeInvalid {
+			t.Errorf("without a name: got %v", err)
+		}
+	})
+	t.Run("what the brake would say", func(t *testing.T) {
+		w.entomb("deployment", "web", fleet.TombstoneVanished)
+		r, err := w.state.Show(w.now, "web", nil)
+		if err != nil || r.WaitCount != 15 || r.HeldCount != 0 {
+			t.Errorf("at once: got %+v, %v", r, err)
+		}
+		w.now = w.now.Add(time.Minute)
+		r, err = w.state.Show(w.now, "", nil)
+		if err != nil || r.HeldCount != 15 || r.Hold == nil || r.Hold.Deletes != 15 {
+			t.Errorf("after the quiet: got %+v, %v", r, err)
+		}
+		if r, _ = w.state.Show(w.now, "log", nil); r.HeldCount != 0 {
+			t.Errorf("of the other deployment: got %+v", r)
+		}
+		w.setDeployment("web", wish(1, "a", "region", "north"))
+	})
+	if after := render(w.plan()); after != before {
+		t.Errorf("showing changed the state:\n%s", after)
+	}
+}
+
+func TestState_Targets(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	for _, id := range []string{"b", "a", "c"} {
+		w.setDevice(id, labelled())
+	}
+	w.setDeployment("web", wish(1, "a"))
+	w.apply(w.plan())
+	if got, ok := w.state.Targets("web"); !ok || fmt.Sprint(got) != "[a b c]" {
+		t.Errorf("got %v, %v", got, ok)
+	}
+	if _, ok := w.state.Targets("cam"); ok {
+		t.Error("an unknown deployment has targets")
+	}
+}
+
+func TestPage(t *testing.T) {
+	var entries []Entry
+	for i := range 20 {
+		entries = append(entries, Entry{fleet.DeploymentName(fmt.Sprintf("p%02d", i)), uint64(i), &Value{Bytes: make([]byte, 30_000)}})
+	}
+	var names []string
+	pages, after := 0, fleet.DeploymentName("")
+	for {
+		page, next := Page(entries, after, 100_000)
+		if len(page) == 0 || len(page) > 2 && len(mustJSON(t, page)) > 100_000 {
+			t.Fatalf("page of %d entries, %d bytes", len(page), len(mustJSON(t, page)))
+		}
+		for _, e := range page {
+			names = append(names, string(e.Deployment))
+		}
+		if pages++; next == "" {
+			break
+		}
+		after = next
+	}
+	if len(names) != 20 || pages < 6 {
+		t.Errorf("got %d entries on %d pages", len(names), pages)
+	}
+	if page, next := Page(entries[:1], "", 10); len(page) != 1 || next != "" {
+		t.Error("an entry larger than a page has no page")
+	}
+}
+
+func TestAside_Unwraps(t *testing.T) {
+	w := newWorld(t)
+	err := w.say(Message{Key: "device.d1", Value: []byte("{}")})
+	if !errors.Is(err, ErrForeign) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestState_CountsOwnDoubtfulDeletesOnly(t *testing.T) {
+	w := newWorld(t)
+	for i, m := range []Message{
+		{Op: Marker, Own: true, Cause: fleet.CauseVanished},
+		{Op: Marker, Own: true, Cause: fleet.CauseEdited},
+		{Op: Marker, Own: false, Cause: fleet.CauseVanished},
+	} {
+		m.Key = fmt.Sprintf("d%d.web", i)
+		w.ok(w.write(m))
+	}
+	if n := w.state.recently(w.now); n != 1 {
+		t.Errorf("%d deletes are counted, want 1", n)
+	}
+	if n := w.state.recently(w.now.Add(11 * time.Minute)); n != 0 {
+		t.Errorf("%d deletes are counted after the window", n)
+	}
+}
+
+func TestState_AnOldBackupOfTheMirrorDeletesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	w.setDevice("d1", labelled("region", "north"))
+	w.entomb("deployment", "web", fleet.TombstoneDeleted)
+	backup := []Message{w.mirror[fleet.KeyEpoch], w.mirror[fleet.KeySynced], w.mirror[fleet.DeploymentKey("web")]}
+	w.now = w.now.Add(time.Hour)
+	w.setDeployment("web", wish(1, "a", "region", "north"))
+	w.takeEpoch()
+	w.sync()
+	w.apply(w.plan())
+
+	for _, m := range backup {
+		w.ok(w.state.ApplyMirror(m, w.now))
+	}
+	w.now = w.now.Add(time.Hour)
+	if p := w.plan(); !p.Empty() || len(p.Blocked) != 1 {
+		t.Errorf("an old backup plans\n%s", render(p))
+	}
+	w.takeEpoch() // the patcher has noticed
+	w.setDeployment("web", wish(1, "b", "region", "north"))
+	w.sync()
+	if puts, deletes := countsOf(w.plan()); puts != 1 || deletes != 0 {
+		t.Errorf("after the repair: %s", render(w.plan()))
+	}
+}
+
+// Stamps of one leader of the stream are not comparable with those of another.
+func TestState_AnotherClockOfTheMirrorDeletesAllTheSame(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	w.setDevice("d1", labelled("region", "north"))
+	w.setDeployment("web", wish(1, "a", "region", "north"))
+	w.apply(w.plan())
+	w.now = w.now.Add(-5 * time.Second)
+	w.takeEpoch()
+	w.sync()
+	w.setDeployment("web", wish(2, "a", "region", "south"))
+	if _, deletes := countsOf(w.plan()); deletes != 1 {
+		t.Errorf("under a stamp that went back\n%s", render(w.plan()))
+	}
+}
+
+// A tombstone whose time ended is absence, for a replica that sees it end as for one that starts afterwards.
+func TestState_AnExpiredTombstoneIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	w.entomb("device", "d1", fleet.TombstoneDeleted)
+	w.entomb("deployment", "web", fleet.TombstoneVanished)
+	for _, key := range []string{"device.d1", "deployment.web"} {
+		w.ok(w.say(Message{Key: key, Op: Expired}))
+	}
+	if n := len(w.state.devices) + len(w.state.deployments); n != 0 {
+		t.Errorf("%d resources are kept", n)
+	}
+	// What was live has no time to live: somebody else overwrote it.
+	w.setDevice("d2", labelled())
+	w.setDeployment("log", wish(1, "l"))
+	w.apply(w.plan())
+	_ = w.say(Message{Key: "deployment.log", Op: Expired})
+	_ = w.say(Message{Key: "device.d2", Op: Expired})
+	if p := w.plan(); !p.Empty() || len(p.Waiting)+len(p.Blocked) != 0 {
+		t.Errorf("expired by somebody else\n%s", render(p))
+	}
+}

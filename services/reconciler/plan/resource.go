@@ -1,0 +1,98 @@
+package plan
+
+import (
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/selector"
+)
+
+// presence is what the mirror says of a resource.
+type presence uint8
+
+const (
+	absent    presence = iota // no message under its key
+	unknown                   // a message that cannot be obeyed, and nothing good before it
+	live                      // the resource exists
+	tombstone                 // the apiserver no longer has it
+)
+
+// resource is what Deployments and Devices have in common.
+type resource struct {
+	presence presence
+	revision uint64 // of the mirror entry that last changed what decides about its pairs
+	uid      string
+	deleting bool
+	unread   bool                 // of an unknown one: there is something that cannot be obeyed
+	cause    fleet.TombstoneCause // of a tombstone
+}
+
+// deleted reports whether a person deleted the resource.
+func (r *resource) deleted() bool {
+	return r.presence == live && r.deleting || r.presence == tombstone && r.cause == fleet.TombstoneDeleted
+}
+
+// vanished reports whether the resource is gone and nobody is known to have deleted it.
+func (r *resource) vanished() bool {
+	return r.presence == absent || r.presence == tombstone && r.cause != fleet.TombstoneDeleted
+}
+
+// deployment is a Deployment, its pairs and its applied record. It is also there for a name that has
+// nothing but stored keys.
+type deployment struct {
+	resource
+	name       fleet.DeploymentName
+	generation int64
+	spec       fleet.Selector
+	matcher    selector.Matcher
+	value      *Value // wanted on each device in scope; nil when invalid
+	invalid    string // why it cannot be applied
+
+	pairs     map[*device]*pair   // stored or in scope
+	differing map[*pair]time.Time // of these, the ones to put or to delete, and since when
+	keys      int                 // pairs stored
+
+	applied   *fleet.Applied // as stored; nil means none
+	unapplied bool           // its record was overwritten or deleted by somebody else: to be written again
+}
+
+// out reports whether the Deployment wants no key at all.
+func (p *deployment) out() bool { return p.deleted() || p.vanished() }
+
+// otherUID reports whether what was applied under this name was another resource.
+func (p *deployment) otherUID() bool {
+	return p.presence == live && p.applied != nil && p.applied.UID != p.uid
+}
+
+// appliedGeneration returns the generation that desired-state was last brought to, 0 for none.
+func (p *deployment) appliedGeneration() int64 {
+	if p.applied == nil {
+		return 0
+	}
+	return p.applied.Generation
+}
+
+// regressed reports whether the resource is older than what was applied: it came out of a backup.
+func (p *deployment) regressed() bool {
+	return p.presence == live && !p.otherUID() && p.generation < p.appliedGeneration()
+}
+
+// unmade reports whether the Deployment has no key anywhere and can be given none as it is. If it had keys
+// in an earlier incarnation of desired-state, devices run it and nothing here says so.
+func (p *deployment) unmade() bool { return p.keys == 0 && (p.invalid != "" || p.unread) }
+
+// device is a Device and its pairs. It is also there for an id that has nothing but stored keys.
+type device struct {
+	resource
+	id          fleet.DeviceID
+	labels      map[string]string
+	quarantined bool
+	pairs       []*pair // sorted by deployment
+	keys        int     // pairs stored
+	entries     []Entry // what it is to run, as stored; nil means to be built
+}
+
+// out reports whether the device is to have no key at all.
+func (d *device) out() bool {
+	return d.deleted() || d.vanished() || d.presence == live && d.quarantined
+}

@@ -1,0 +1,108 @@
+package plan
+
+import (
+	"encoding/base64"
+
+	"harmony.dev/fleet"
+)
+
+// Entry is one key of a device, as stored.
+type Entry struct {
+	Deployment fleet.DeploymentName
+	Sequence   uint64
+	Value      *Value
+}
+
+// DeviceKeys is what a device is to run.
+type DeviceKeys struct {
+	Entries []Entry // sorted by deployment; never changed once returned
+	// Whole is false when the device must not conclude anything from what is absent: a stored value was
+	// left out because nobody may obey it, or a key that the device may have had is not there because it
+	// cannot be made now.
+	Whole       bool
+	Quarantined bool // nothing is to run there, whatever is stored
+}
+
+// DeviceKeys returns what a device is to run, or a [fleet.Error]: not found for a device without a
+// resource, unavailable while its keys are not what the plan may make them now. Deletes that wait, are held
+// or lack a trustworthy mirror do not count, nor do Deployments that are stuck, because the bucket
+// refuses them: their keys are answered as they are stored.
+func (s *State) DeviceKeys(id fleet.DeviceID, stuck func(fleet.DeploymentName) bool) (DeviceKeys, error) {
+	d := s.devices[id]
+	switch {
+	case d == nil || d.presence == absent || d.presence == tombstone:
+		return DeviceKeys{}, fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no Device %s: keep running what you run", id)
+	case d.presence == unknown:
+		return DeviceKeys{}, fleet.Errorf(fleet.CodeUnavailable, "DeviceUnknown", "the mirror's entry of %s cannot be read", id)
+	case d.quarantined:
+		return DeviceKeys{Whole: true, Quarantined: true}, nil
+	}
+	whole := len(s.unmade) == 0
+	for _, x := range d.pairs {
+		imminent := s.imminent(x)
+		if imminent && !stuck(x.deployment.name) {
+			return DeviceKeys{}, fleet.Errorf(fleet.CodeUnavailable, "Converging", "writes for %s are under way: ask again", id)
+		}
+		whole = whole && (x.obeyed() || x.stored == nil && !imminent)
+	}
+	return DeviceKeys{Entries: d.stored(), Whole: whole}, nil
+}
+
+// imminent reports whether the next plan writes the pair's key.
+func (s *State) imminent(x *pair) bool {
+	switch x.action {
+	case put:
+		return !x.deployment.regressed()
+	case remove:
+		c := causeOf(x.deployment, x.device)
+		return !c.Doubtful() && s.mirror.mayDelete(x.deployment, x.device, c)
+	default:
+		return false
+	}
+}
+
+// obeyed reports whether an agent may go by the stored value.
+func (x *pair) obeyed() bool { return x.stored != nil && !x.foreign && x.stored.valid }
+
+// stored returns the device's entries, built when they were last asked for after a change.
+func (d *device) stored() []Entry {
+	if d.entries == nil {
+		d.entries = make([]Entry, 0, d.keys)
+		for _, x := range d.pairs {
+			if x.obeyed() {
+				d.entries = append(d.entries, Entry{x.deployment.name, x.revision, x.stored})
+			}
+		}
+	}
+	return d.entries
+}
+
+// Digest returns the [fleet.Digest] of entries.
+func Digest(entries []Entry) string {
+	hashes := make(map[fleet.DeploymentName]string, len(entries))
+	for _, e := range entries {
+		hashes[e.Deployment] = e.Value.Hash
+	}
+	return fleet.Digest(hashes)
+}
+
+// entryOverhead is about what an entry takes on the wire beside its name and value.
+const entryOverhead = 80
+
+// Page returns the entries after a name that fit into limit bytes on the wire, at least one, and the
+// name to go on after when there are more.
+func Page(entries []Entry, after fleet.DeploymentName, limit int) (page []fleet.SnapshotEntry, next fleet.DeploymentName) {
+	page = []fleet.SnapshotEntry{}
+	size := 0
+	for _, e := range entries {
+		if e.Deployment <= after {
+			continue
+		}
+		size += base64.StdEncoding.EncodedLen(len(e.Value.Bytes)) + len(e.Deployment) + entryOverhead
+		if size > limit && len(page) > 0 {
+			return page, page[len(page)-1].Deployment
+		}
+		page = append(page, fleet.SnapshotEntry{Deployment: e.Deployment, Sequence: e.Sequence, Value: e.Value.Bytes})
+	}
+	return page, ""
+}

@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/selector"
+)
+
+// State is what the two buckets hold, as last seen, and what follows from it. Make one with [New] and
+// feed it with [State.ApplyMirror] and [State.ApplyDesired].
+type State struct {
+	brake  Brake
+	mirror mirror
+
+	deployments map[fleet.DeploymentName]*deployment
+	devices     map[fleet.DeviceID]*device
+	selectors   *selector.Index[*deployment] // of live, valid Deployments
+	values      values
+
+	keys   int                                // pairs stored
+	recent map[fleet.Pair]time.Time           // doubtful deletes still visible as markers, by the server's stamp
+	hold   *fleet.Hold                        // as stored
+	unheld bool                               // _hold was overwritten or deleted by somebody else: to be written again
+	busy   map[*deployment]struct{}           // those that are not at rest: Compute looks at these alone
+	unmade map[*deployment]struct{}           // those that may lack all of their keys, see deployment.unmade
+	ending map[*deployment]struct{}           // live and deleting
+	leaver map[*device]struct{}               // live and deleting
+	alive  struct{ deployments, devices int } // live and not deleting
+}
+
+// mirror is what fleet-resources says of itself.
+type mirror struct {
+	epoch       uint64       // revision of _epoch; 0 means none
+	epochAt     time.Time    // the server's stamp on it
+	newestEpoch uint64       // the highest such revision ever seen
+	newestAt    time.Time    // the latest such stamp ever seen
+	synced      fleet.Synced // zero means none
+	syncedAt    uint64       // revision of _synced
+	leased      bool         // _lease has a live value
+	stirred     time.Time    // last message under a key without "_"
+	confirmed   time.Time    // since when deletes are allowed
+}
+
+// whole reports whether the mirror was whole at some time: puts need that.
+func (m *mirror) whole() bool { return m.synced.Epoch != 0 }
+
+// current reports whether the mirror is whole under its own last epoch: deletes need that.
+func (m *mirror) current() bool { return m.whole() && m.synced.Epoch == m.epoch && !m.restored() }
+
+// restored reports whether the epoch came back with an old backup of the stream: that mirror says nothing
+// about now. Then it is older than one seen before by its revision and by its stamp. One of the two alone
+// proves nothing: when the clocks of servers differ, stamps go back when another one leads the stream, and
+// revisions when it was created anew.
+func (m *mirror) restored() bool { return m.epoch < m.newestEpoch && m.epochAt.Before(m.newestAt) }
+
+// New returns the state of two empty buckets.
+func New(b Brake) *State {
+	return &State{
+		brake:       b,
+		deployments: map[fleet.DeploymentName]*deployment{},
+		devices:     map[fleet.DeviceID]*device{},
+		selectors:   selector.NewIndex[*deployment](),
+		values:      values{},
+		recent:      map[fleet.Pair]time.Time{},
+		busy:        map[*deployment]struct{}{},
+		unmade:      map[*deployment]struct{}{},
+		ending:      map[*deployment]struct{}{},
+		leaver:      map[*device]struct{}{},
+	}
+}
+
+// Keys returns how many pairs desired-state holds.
+func (s *State) Keys() int { return s.keys }
+
+// Hold returns the hold in the bucket; ok is false when there is none.
+func (s *State) Hold() (h fleet.Hold, ok bool) {
+	if s.hold == nil {
+		return fleet.Hold{}, false
+	}
+	return *s.hold, true
+}
+
+// MirrorWhole reports whether the mirror has been whole: without that nothing is planned and nobody
+// is answered.
+func (s *State) MirrorWhole() bool { return s.mirror.whole() }
+
+// Stir says that the mirror was read anew: whatever waits for it to be quiet waits from this time on.
+func (s *State) Stir(at time.Time) { s.mirror.stirred = at }
+
+func (s *State) deployment(name fleet.DeploymentName) *deployment {
+	p := s.deployments[name]
+	if p == nil {
+		p = &deployment{name: name, pairs: map[*device]*pair{}}
+		s.deployments[name] = p
+	}
+	return p
+}
+
+func (s *State) device(id fleet.DeviceID) *device {
+	d := s.devices[id]
+	if d == nil {
+		d = &device{id: id}
+		s.devices[id] = d
+	}
+	return d
+}
+
+// release forgets what is absent and has nothing stored, so that memory follows the buckets.
+func (s *State) release(p *deployment, d *device) {
+	if p != nil && p.presence == absent && len(p.pairs) == 0 && p.applied == nil && !p.unapplied {
+		delete(s.deployments, p.name)
+		delete(s.busy, p)
+	}
+	if d != nil && d.presence == absent && len(d.pairs) == 0 {
+		delete(s.devices, d.id)
+	}
+}

@@ -1,0 +1,100 @@
+package view
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/kv"
+	"harmony.dev/services/reconciler/plan"
+)
+
+// source is one bucket of the view: a [kv.View] that translates messages for the state. Its fields are
+// under the lock of the view.
+type source struct {
+	view      *View
+	reflector *kv.Reflector
+	aside     *kv.Aside
+	apply     func(*plan.State, plan.Message, time.Time) error
+
+	synced bool
+	pass   kv.Pass
+	seq    uint64
+}
+
+func (v *View) newSource(b *kv.Bucket, own bool, log *slog.Logger, apply func(*plan.State, plan.Message, time.Time) error) *source {
+	s := &source{view: v, aside: kv.NewAside(b.Name(), log), apply: apply}
+	s.reflector = kv.NewReflector(kv.ReflectorConfig{Bucket: b, Own: own, View: s, Log: log})
+	return s
+}
+
+// Begin implements [kv.View].
+func (s *source) Begin(p kv.Pass) {
+	s.view.mu.Lock()
+	defer s.view.mu.Unlock()
+	s.synced, s.pass, s.seq = false, p, 0
+	s.aside.Reset()
+	s.view.notify()
+}
+
+// Apply implements [kv.View].
+func (s *source) Apply(m kv.Message) {
+	s.view.mu.Lock()
+	defer s.view.mu.Unlock()
+	if m.Op != kv.Swept {
+		s.view.clock.Observe(m.Time)
+		s.seq = max(s.seq, m.Revision)
+	}
+	err := s.apply(s.view.state, translate(m), s.view.clock.Now())
+	if aside, ok := errors.AsType[*plan.Aside](err); ok {
+		s.aside.Add(m, aside.Err, aside.Kept)
+	} else {
+		s.aside.Clear(m.Key)
+	}
+	s.view.notify()
+}
+
+// Synced implements [kv.View].
+func (s *source) Synced(p kv.Pass) {
+	s.view.mu.Lock()
+	defer s.view.mu.Unlock()
+	s.synced, s.seq = true, max(s.seq, p.Barrier)
+	if s == s.view.mirror {
+		s.view.state.Stir(s.view.clock.Now())
+	}
+	s.view.notify()
+}
+
+// Lost implements [kv.View].
+func (s *source) Lost(error) {
+	s.view.mu.Lock()
+	defer s.view.mu.Unlock()
+	s.synced = false
+	s.view.notify()
+}
+
+func (s *source) health() fleet.Source {
+	got := s.reflector.Source()
+	s.aside.Fill(&got)
+	return got
+}
+
+// translate gives the state what it needs of a message.
+func translate(m kv.Message) plan.Message {
+	t := plan.Message{Key: m.Key, Value: m.Value, Revision: m.Revision, Time: m.Time, Own: m.Epoch() != 0}
+	switch m.Op {
+	case kv.Put:
+		t.Op = plan.Put
+	case kv.Delete, kv.Purge:
+		t.Op = plan.Marker
+	case kv.Expired:
+		t.Op = plan.Expired
+	case kv.Swept:
+		t.Op, t.Own = plan.Gone, false
+	}
+	if t.Op == plan.Marker && m.Header != nil {
+		t.Cause = fleet.Cause(m.Header.Get(fleet.HeaderCause))
+	}
+	return t
+}
