@@ -1,0 +1,139 @@
+package acting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/kv"
+	"harmony.dev/services/aggregator/resync"
+	"harmony.dev/services/aggregator/view"
+)
+
+// Config is what a Holder works with.
+type Config struct {
+	View    *view.View
+	Data    *nats.Conn // for requests to agents
+	Control *nats.Conn // for requests to the patcher
+	Buckets map[string]*kv.Bucket
+	Log     *slog.Logger
+	Metrics *Metrics
+
+	Tick time.Duration
+	// HandBackAfter is how long the lease is kept while the sources are not in view. Another replica may
+	// see them.
+	HandBackAfter time.Duration
+	OrphanAfter   time.Duration
+	DeviceRate    float64 // writes of Devices a second
+	DeviceBurst   int
+	Resync        resync.Config
+	ResyncRate    float64 // requests to agents a second
+}
+
+// Holder acts in each term of the lease.
+type Holder struct {
+	cfg Config
+
+	flushed atomic.Bool           // every status was delivered once in this term
+	waiting atomic.Int64          // statuses that could not be delivered at the last tick
+	rebuild atomic.Int64          // statuses that wait for what is being rebuilt
+	trouble atomic.Pointer[error] // why, the last time that one could not be delivered
+	acting  atomic.Bool
+}
+
+// NewHolder returns a Holder whose Act is given to an elector.
+func NewHolder(c Config) *Holder { return &Holder{cfg: c} }
+
+// errEpoch says that the patcher knows another epoch than ours.
+var errEpoch = errors.New("the patcher does not accept our epoch")
+
+// Act acts under one epoch after the other until ctx is done or the lease is lost.
+func (h *Holder) Act(ctx context.Context, t *kv.Term) error {
+	h.acting.Store(true)
+	defer h.acting.Store(false)
+	for {
+		epoch, err := t.NewEpoch(ctx)
+		if err != nil {
+			return err
+		}
+		h.cfg.Log.Info("acting", "epoch", epoch)
+		err = h.under(ctx, fleet.Sender{Service: fleet.ServiceAggregator, Epoch: epoch})
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !errors.Is(err, errEpoch):
+			return err
+		}
+		h.cfg.Log.Warn("epoch refused", "epoch", epoch, "err", err)
+		rest(ctx, h.cfg.Tick)
+	}
+}
+
+// under acts under one epoch. It returns when ctx is done or one of the loops cannot go on.
+func (h *Holder) under(ctx context.Context, sender fleet.Sender) error {
+	h.flushed.Store(false)
+	loops, ctx := errgroup.WithContext(ctx)
+	for _, tick := range []func(context.Context) error{
+		newStatuses(h, sender).tick,
+		newDevices(h, sender).tick,
+		newSweep(h, sender).tick,
+		newCaller(h).tick,
+		newSight(h).tick,
+	} {
+		loops.Go(func() error { return every(ctx, h.cfg.Tick, tick) })
+	}
+	return loops.Wait()
+}
+
+// every calls f at once and then every d, until ctx is done or it returns an error.
+func every(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ticker := time.NewTicker(d)
+	defer ticker.Stop()
+	for {
+		if err := f(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// Converging reports whether this instance holds the lease and has not delivered every status once.
+func (h *Holder) Converging() bool { return h.acting.Load() && !h.flushed.Load() }
+
+// Waiting says which statuses wait until what was lost is rebuilt.
+func (h *Holder) Waiting() []fleet.Reason {
+	n := h.rebuild.Load()
+	if n == 0 || !h.acting.Load() {
+		return nil
+	}
+	return []fleet.Reason{{Reason: "Rebuilding", Message: fmt.Sprintf("%d statuses wait until what was lost is rebuilt", n)}}
+}
+
+// Trouble says why statuses cannot be delivered, nil when they can.
+func (h *Holder) Trouble() *fleet.Reason {
+	n, err := h.waiting.Load(), h.trouble.Load()
+	if n == 0 || err == nil || !h.acting.Load() {
+		return nil
+	}
+	return &fleet.Reason{Reason: "StatusesWait", Message: fmt.Sprintf("%d statuses could not be delivered and are tried again: %s", n, *err)}
+}

@@ -1,0 +1,175 @@
+package acting
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/services/aggregator/projection"
+	"harmony.dev/services/aggregator/status"
+	"harmony.dev/services/aggregator/view"
+)
+
+// statuses delivers the statuses of Deployments under one epoch.
+type statuses struct {
+	h       *Holder
+	sender  fleet.Sender
+	refused *refusals[fleet.DeploymentName]
+	rebuild atomic.Int64 // statuses of this tick that wait for what is being rebuilt
+
+	mu    sync.Mutex
+	seq   map[string]uint64 // by uid
+	acked map[fleet.DeploymentName]acked
+}
+
+// acked is what the patcher has acknowledged last.
+type acked struct {
+	uid      string
+	bytes    []byte
+	observed int64
+}
+
+func newStatuses(h *Holder, sender fleet.Sender) *statuses {
+	h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.MarkAllDirty() })
+	return &statuses{
+		h: h, sender: sender, refused: newRefusals[fleet.DeploymentName](h.cfg.Tick / 2),
+		seq: map[string]uint64{}, acked: map[fleet.DeploymentName]acked{},
+	}
+}
+
+// tick delivers what is due.
+func (d *statuses) tick(ctx context.Context) error {
+	names, ready := d.due()
+	if !ready {
+		return nil
+	}
+	d.rebuild.Store(0)
+	left, err := dispatch(ctx, names, d.deliver, func(name fleet.DeploymentName) {
+		d.h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.MarkDirty(name) })
+	})
+	d.h.waiting.Store(int64(left))
+	d.h.rebuild.Store(d.rebuild.Load())
+	if err == nil && left == 0 {
+		d.h.flushed.Store(true)
+	}
+	return err
+}
+
+// errUnserved is why statuses wait while the mirror says that nobody would answer.
+var errUnserved = errors.New("no " + fleet.ServicePatcher + " serves: none holds its lease and has read the apiserver since")
+
+// due takes the Deployments whose status may have changed; ready is false while nothing may be sent.
+func (d *statuses) due() (names []fleet.DeploymentName, ready bool) {
+	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
+		switch {
+		case !m.Whole || m.Verdict.Undecided:
+		case !m.Served:
+			d.h.waiting.Store(int64(s.Dirty()))
+			d.h.trouble.Store(&errUnserved)
+		default:
+			names, ready = s.TakeDirty(), true
+		}
+	})
+	return names, ready
+}
+
+// deliver brings the status of a Deployment up to date, unless it was refused and its pause is not over.
+func (d *statuses) deliver(ctx context.Context, name fleet.DeploymentName) outcome {
+	if d.refused.pausing(name, time.Now()) {
+		return again
+	}
+	o := d.apply(ctx, name)
+	d.refused.note(name, o, time.Now())
+	return o
+}
+
+// apply sends the present status of a Deployment, if it is not the acknowledged one.
+func (d *statuses) apply(ctx context.Context, name fleet.DeploymentName) outcome {
+	req, want := d.compute(name)
+	if !want {
+		return done
+	}
+	body, err := json.Marshal(req.Status)
+	if err != nil {
+		d.h.cfg.Log.Error("status not encoded", "deployment", name, "err", err)
+		return again
+	}
+	if !d.next(&req, body) {
+		return done
+	}
+	o, err := send(ctx, d.h.cfg.Control, fleet.StatusApply, req)
+	d.h.cfg.Metrics.sent("status", o)
+	if o != done {
+		d.h.trouble.Store(&err)
+		d.h.cfg.Log.Debug("status not delivered", "deployment", name, "err", err)
+		return o
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.acked[name] = acked{uid: req.UID, bytes: body, observed: req.Status.ObservedGeneration}
+	return done
+}
+
+// compute returns the request with the present status; ok is false when there is none to send now.
+func (d *statuses) compute(name fleet.DeploymentName) (req fleet.StatusApplyRequest, ok bool) {
+	known := d.known(name)
+	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
+		dep, found := s.Deployment(name)
+		switch {
+		case !m.Served || m.Verdict.Undecided:
+			s.MarkDirty(name)
+		case !found || !dep.Registered:
+			d.forget(name)
+		case rebuilding(dep, m, known):
+			d.rebuild.Add(1)
+			s.MarkDirty(name)
+		default:
+			ok = true
+			req = fleet.StatusApplyRequest{
+				Sender: d.sender, Deployment: name, UID: dep.UID, Generation: dep.Generation,
+				Status: status.Of(dep, m.Verdict.Silent),
+			}
+		}
+	})
+	return req, ok
+}
+
+// rebuilding reports whether what the status follows from was lost and is coming back: reports of
+// devices that are there, or the reconciler's record. Sending now would show a fleet that forgot.
+func rebuilding(dep projection.Deployment, m view.Moment, known acked) bool {
+	if m.StatesYoung && dep.Owed > 0 {
+		return true
+	}
+	recorded := dep.Applied != nil && dep.Applied.UID == dep.UID
+	return !recorded && (m.DesiredYoung || known.uid == dep.UID && known.observed > 0)
+}
+
+func (d *statuses) known(name fleet.DeploymentName) acked {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.acked[name]
+}
+
+func (d *statuses) forget(name fleet.DeploymentName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.seq, d.acked[name].uid)
+	delete(d.acked, name)
+}
+
+// next numbers a request; it reports false when its status is the acknowledged one.
+func (d *statuses) next(req *fleet.StatusApplyRequest, body []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if a := d.acked[req.Deployment]; a.uid == req.UID && bytes.Equal(a.bytes, body) {
+		return false
+	}
+	d.seq[req.UID]++
+	req.Seq = d.seq[req.UID]
+	return true
+}

@@ -1,0 +1,37 @@
+package projection
+
+import "harmony.dev/fleet"
+
+// PutReport takes in the last report of a pair, in stream order. The report must be valid.
+func (s *State) PutReport(id fleet.Pair, r fleet.Report, at Origin) {
+	p := s.pair(id)
+	p.report = reportOf(r)
+	s.reported(p, at)
+}
+
+// SpoilReport takes note of a malformed report: the last good one is kept, and the device was heard of.
+func (s *State) SpoilReport(id fleet.Pair, at Origin) {
+	p := s.pair(id)
+	p.report.spoiled = true
+	s.reported(p, at)
+}
+
+// DropReport takes note that there is no report of the pair.
+func (s *State) DropReport(id fleet.Pair) {
+	p := s.lookup(id)
+	if p == nil || !p.reportAt.inView() {
+		return
+	}
+	p.report = report{}
+	s.reported(p, Origin{})
+	s.forgetPair(p)
+}
+
+func (s *State) reported(p *pair, at Origin) {
+	first := p.reportAt.inView() != (at.Revision != 0)
+	s.restamp(p.device, &p.reportAt, at)
+	s.settle(p)
+	if first && p.device.buried() {
+		s.attend(p.device)
+	}
+}

@@ -1,0 +1,150 @@
+package query
+
+import (
+	"context"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/selector"
+	"harmony.dev/services/aggregator/explain"
+	"harmony.dev/services/aggregator/projection"
+	"harmony.dev/services/aggregator/view"
+)
+
+// DevicesList lists the devices that have a resource or were heard of.
+func (q *Server) DevicesList(ctx context.Context, req fleet.DevicesListRequest) (fleet.DevicesListResponse, error) {
+	passes, err := deviceFilter(req)
+	if err != nil {
+		return fleet.DevicesListResponse{}, err
+	}
+	p := newPage[fleet.DeviceView](req.Page)
+	fresh, err := scan(ctx, q.view, func(s *projection.State, d projection.Device) {
+		if shown(d) && passes(s, d) && p.count(string(d.ID)) {
+			p.add(deviceView(d))
+		}
+	})
+	if err != nil {
+		return fleet.DevicesListResponse{}, err
+	}
+	return fleet.DevicesListResponse{Freshness: fresh, Items: p.items, Next: p.next, Total: p.total}, nil
+}
+
+// deviceFilter returns what a request asks for.
+func deviceFilter(req fleet.DevicesListRequest) (func(*projection.State, projection.Device) bool, error) {
+	if err := invalid(req.Validate()); err != nil {
+		return nil, err
+	}
+	switch req.State {
+	case "", fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen:
+	default:
+		return nil, fleet.Errorf(fleet.CodeInvalid, "Invalid", "state %.40q is not %s, %s or %s", req.State, fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen)
+	}
+	var matcher selector.Matcher
+	if req.Selector != nil {
+		var err error
+		if matcher, err = selector.Compile(*req.Selector); err != nil {
+			return nil, invalid(err)
+		}
+	}
+	return func(s *projection.State, d projection.Device) bool {
+		if req.State != "" && d.State() != req.State || req.Selector != nil && !matcher.Matches(labels(d)) {
+			return false
+		}
+		return req.Deployment == "" || s.Desired(fleet.Pair{Device: d.ID, Deployment: req.Deployment})
+	}, nil
+}
+
+// DevicesGet returns one device with its pairs.
+func (q *Server) DevicesGet(ctx context.Context, req fleet.GetRequest) (fleet.DevicesGetResponse, error) {
+	id := fleet.DeviceID(req.Name)
+	if err := invalid(id.Validate()); err != nil {
+		return fleet.DevicesGetResponse{}, err
+	}
+	return answer(ctx, q.view, func(s *projection.State, m view.Moment) (fleet.DevicesGetResponse, error) {
+		d, ok := s.Device(id)
+		if !ok || !shown(d) {
+			return fleet.DevicesGetResponse{}, fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no device %s", id)
+		}
+		resp := fleet.DevicesGetResponse{Freshness: freshness(m), Device: deviceView(d), Pairs: []fleet.PairView{}}
+		for p := range s.PairsOf(id) {
+			if p.Desired {
+				resp.Pairs = append(resp.Pairs, p.PairView)
+			}
+		}
+		return resp, nil
+	})
+}
+
+// SelectorMatch names the devices that a Deployment with this selector would be on.
+func (q *Server) SelectorMatch(ctx context.Context, req fleet.SelectorMatchRequest) (fleet.SelectorMatchResponse, error) {
+	if err := invalid(req.Validate()); err != nil {
+		return fleet.SelectorMatchResponse{}, err
+	}
+	matcher, err := selector.Compile(*req.Selector)
+	if err != nil {
+		return fleet.SelectorMatchResponse{}, invalid(err)
+	}
+	p := newPage[fleet.DeviceID](req.Page)
+	fresh, err := scan(ctx, q.view, func(_ *projection.State, d projection.Device) {
+		inScope := d.Registered && !d.Resource.Deleting && !d.Resource.Quarantined
+		if inScope && matcher.Matches(d.Resource.Labels) && p.count(string(d.ID)) {
+			p.add(d.ID)
+		}
+	})
+	if err != nil {
+		return fleet.SelectorMatchResponse{}, err
+	}
+	return fleet.SelectorMatchResponse{Freshness: fresh, Devices: p.items, Next: p.next, Total: p.total}, nil
+}
+
+// DeviceExplain says why a device runs or does not run a Deployment.
+func (q *Server) DeviceExplain(ctx context.Context, req fleet.DeviceExplainRequest) (fleet.DeviceExplainResponse, error) {
+	if err := invalid(req.Device.Validate()); err != nil {
+		return fleet.DeviceExplainResponse{}, err
+	}
+	if err := invalid(req.Deployment.Validate()); err != nil {
+		return fleet.DeviceExplainResponse{}, err
+	}
+	return answer(ctx, q.view, func(s *projection.State, m view.Moment) (fleet.DeviceExplainResponse, error) {
+		var in explain.Input
+		in.Device, _ = s.Device(req.Device)
+		in.Deployment, _ = s.Deployment(req.Deployment)
+		in.Pair, _ = s.Pair(fleet.Pair(req))
+		in.Device.ID, in.Deployment.Name = req.Device, req.Deployment
+		in.Hold, _ = s.Hold()
+		resp := explain.Explain(in)
+		resp.Freshness = freshness(m)
+		return resp, nil
+	})
+}
+
+// shown reports whether a device is one for people: not only a tombstone or a left-over key.
+func shown(d projection.Device) bool { return d.Registered || d.Known || d.Desired > 0 }
+
+func deviceView(d projection.Device) fleet.DeviceView {
+	v := fleet.DeviceView{
+		Name: d.ID, Registered: d.Registered, State: d.State(), Labels: labels(d), Deployments: d.Desired,
+	}
+	if d.Known {
+		at := d.LastSeen
+		v.LastSeen = &at
+	}
+	if d.Registered {
+		v.UID, v.Deleting, v.Quarantined = d.Resource.UID, d.Resource.Deleting, d.Resource.Quarantined
+		v.Inventory, v.Agent = d.Resource.Status.Inventory, d.Resource.Status.AgentVersion
+	}
+	if d.Info != nil {
+		v.Inventory, v.Agent = d.Info.Inventory, d.Info.AgentVersion
+	}
+	return v
+}
+
+// labels returns what selectors see, or would see once the device is registered.
+func labels(d projection.Device) map[string]string {
+	switch {
+	case d.Registered:
+		return d.Resource.Labels
+	case d.Info != nil:
+		return d.Info.Labels
+	}
+	return nil
+}
