@@ -1,0 +1,29 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestArrange_FlagsMayStandAnywhere(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"fleet get deployments web -o json", "fleet get -o json deployments web"},
+		{"fleet get -o json deployments", "fleet get -o json deployments"},
+		{"fleet get deployments --watch web", "fleet get --watch deployments web"},
+		{"fleet get devices --output=yaml dev-0001", "fleet get --output=yaml devices dev-0001"},
+		{"fleet get deployments --nats-url nats://h:1", "fleet --nats-url nats://h:1 get deployments"},
+		{"fleet --timeout 3s status -o wide", "fleet --timeout 3s status -o wide"},
+		{"fleet dev --nats-url nats://h:1", "fleet dev --nats-url nats://h:1"},
+		{"fleet get devices -- -odd", "fleet get devices -- -odd"},
+		{"fleet get devices --nonsense", "fleet get --nonsense devices"},
+		{"fleet nonsense -o json", "fleet -o nonsense json"},
+		{"fleet", "fleet"},
+		{"fleet get devices -o", "fleet get -o= devices"},
+	} {
+		p := &program{out: io.Discard, err: io.Discard}
+		if got := strings.Join(arrange(p.app(), strings.Fields(c.in)), " "); got != c.want {
+			t.Errorf("arrange(%q) = %q, want %q", c.in, got, c.want)
+		}
+	}
+}

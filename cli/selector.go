@@ -1,0 +1,77 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+
+	"harmony.dev/fleet"
+)
+
+// parseSelector reads a selector as kubectl has it: "region=north,arch in (arm64,amd64),!legacy".
+func parseSelector(text string) (fleet.Selector, error) {
+	parsed, err := labels.Parse(text)
+	if err != nil {
+		return fleet.Selector{}, usagef("--selector %q: %v", text, err)
+	}
+	var s fleet.Selector
+	requirements, _ := parsed.Requirements()
+	for _, r := range requirements {
+		op, ok := operators[r.Operator()]
+		if !ok {
+			return fleet.Selector{}, usagef("--selector %q: operator %q is not supported; use =, !=, in, notin, a key or !key", text, r.Operator())
+		}
+		s.MatchExpressions = append(s.MatchExpressions, fleet.SelectorRequirement{
+			Key: r.Key(), Operator: op, Values: slices.Sorted(slices.Values(r.ValuesUnsorted())),
+		})
+	}
+	return s, nil
+}
+
+var operators = map[selection.Operator]string{
+	selection.Equals: "In", selection.DoubleEquals: "In", selection.In: "In",
+	selection.NotEquals: "NotIn", selection.NotIn: "NotIn",
+	selection.Exists: "Exists", selection.DoesNotExist: "DoesNotExist",
+}
+
+// selectorText writes a selector the way kubectl prints one.
+func selectorText(s fleet.Selector) string {
+	var parts []string
+	if len(s.MatchLabels) > 0 {
+		parts = append(parts, labelText(s.MatchLabels))
+	}
+	for _, e := range s.MatchExpressions {
+		values := "(" + strings.Join(e.Values, ",") + ")"
+		switch e.Operator {
+		case "In":
+			parts = append(parts, e.Key+" in "+values)
+		case "NotIn":
+			parts = append(parts, e.Key+" notin "+values)
+		case "Exists":
+			parts = append(parts, e.Key)
+		default:
+			parts = append(parts, "!"+e.Key)
+		}
+	}
+	if len(parts) == 0 {
+		return "<every device>"
+	}
+	return printable(strings.Join(parts, ","))
+}
+
+func deviceFilter(selector, state, deployment string) (fleet.DevicesListRequest, error) {
+	req := fleet.DevicesListRequest{State: fleet.DeviceState(state), Deployment: fleet.DeploymentName(deployment)}
+	switch req.State {
+	case "", fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen:
+	default:
+		return req, usagef("unknown state %q: choose %s, %s or %s", state, fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen)
+	}
+	if selector == "" {
+		return req, nil
+	}
+	s, err := parseSelector(selector)
+	req.Selector = &s
+	return req, err
+}

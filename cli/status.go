@@ -1,0 +1,207 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/urfave/cli/v2"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/rpc"
+)
+
+func (p *program) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "status",
+		Usage:       "show how the operator is: its services, replicas, lease holders and sources",
+		Description: "The exit code is 0 only when all three services answer, every replica is ready, and one of each acts.",
+		Flags: []cli.Flag{
+			outputFlag(),
+			&cli.DurationFlag{Name: "wait", Value: time.Second, Usage: "how long to gather the answers of the replicas"},
+		},
+		OnUsageError: wrongFlag,
+		Action:       p.status,
+	}
+}
+
+// serviceStatus is one service with all replicas that answered.
+type serviceStatus struct {
+	Service  string         `json:"service"`
+	Replicas []fleet.Health `json:"replicas"`
+}
+
+// acts reports whether a replica holds the lease.
+func (s serviceStatus) acts() bool {
+	return slices.ContainsFunc(s.Replicas, func(h fleet.Health) bool { return h.Lease == nil || h.Lease.Held })
+}
+
+func (p *program) status(c *cli.Context) error {
+	format, err := outputFormat(c)
+	if err != nil {
+		return err
+	}
+	if c.NArg() > 0 {
+		return usagef("'fleet status' takes no argument, got %q", c.Args().First())
+	}
+	nc, err := p.connect(c)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	services, err := gatherHealth(c.Context, nc, c.Duration("wait"))
+	if err != nil {
+		return err
+	}
+	if err := p.showStatus(format, services); err != nil {
+		return err
+	}
+	if !allReady(services) {
+		return errQuiet
+	}
+	return nil
+}
+
+// gatherHealth asks the three services at once.
+func gatherHealth(ctx context.Context, nc *nats.Conn, wait time.Duration) ([]serviceStatus, error) {
+	names := fleet.Services()
+	out := make([]serviceStatus, len(names))
+	errs := make(chan error, len(names))
+	for i, name := range names {
+		go func() {
+			hs, err := rpc.CallEvery[struct{}, fleet.Health](ctx, nc, fleet.HealthEndpoint(name), struct{}{}, wait)
+			slices.SortFunc(hs, func(a, b fleet.Health) int { return cmp.Compare(a.Instance, b.Instance) })
+			out[i] = serviceStatus{Service: name, Replicas: hs}
+			errs <- err
+		}()
+	}
+	for range names {
+		if err := <-errs; err != nil && fleet.CodeOf(err) != fleet.CodeUnavailable {
+			return nil, fmt.Errorf("ask for health: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// allReady reports whether every replica is ready and of each service one acts.
+func allReady(services []serviceStatus) bool {
+	for _, s := range services {
+		if len(s.Replicas) == 0 || !s.acts() {
+			return false
+		}
+		for _, h := range s.Replicas {
+			if !h.Ready || h.State == fleet.StateDegraded {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (p *program) showStatus(format string, services []serviceStatus) error {
+	if format == formatJSON || format == formatYAML {
+		return encode(p.out, format, map[string]any{"ready": allReady(services), "services": services})
+	}
+	header := []string{"SERVICE", "INSTANCE", "STATE", "READY", "LEASE", "SOURCES", "VERSION"}
+	if format == formatWide {
+		header = append(header, "EPOCH", "UP", "ENTRIES", "SET ASIDE")
+	}
+	var rows [][]string
+	var notes []string
+	for _, s := range services {
+		if len(s.Replicas) == 0 {
+			rows = append(rows, pad([]string{s.Service, "-", "silent", "false"}, len(header)))
+			notes = append(notes, s.Service+" does not answer: is it running, and connected to the same NATS account?")
+		}
+		if len(s.Replicas) > 0 && !s.acts() {
+			notes = append(notes, s.Service+": nobody acts: no replica here holds the lease; that of a replica which was killed ends by itself, after 10 s by default")
+		}
+		for _, h := range s.Replicas {
+			rows = append(rows, healthRow(h)[:len(header)])
+			notes = append(notes, healthNotes(h)...)
+		}
+	}
+	if err := newTable(p.out, header...).print(rows); err != nil {
+		return err
+	}
+	for _, n := range notes {
+		if _, err := fmt.Fprintln(p.out, printable(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pad(row []string, n int) []string {
+	for len(row) < n {
+		row = append(row, "-")
+	}
+	return row
+}
+
+func healthRow(h fleet.Health) []string {
+	entries, aside := 0, 0
+	for _, s := range h.Sources {
+		entries += s.Entries
+		aside += s.Poison
+	}
+	lease, epoch := leaseText(h)
+	return []string{
+		h.Service, h.Instance, string(h.State), fmt.Sprint(h.Ready), lease, sourcesText(h.Sources), h.Version,
+		epoch, h.AsOf.Sub(h.StartedAt).Round(time.Second).String(), fmt.Sprint(entries), fmt.Sprint(aside),
+	}
+}
+
+func leaseText(h fleet.Health) (lease, epoch string) {
+	switch l := h.Lease; {
+	case l == nil:
+		return "-", "-"
+	case l.Held:
+		return "holds", fmt.Sprint(l.Epoch)
+	case l.Holder == "":
+		return "nobody", "-"
+	default:
+		return "standby of " + l.Holder, "-"
+	}
+}
+
+// sourcesText is "5/5", or "3/5 (device-state 40%)" while reading.
+func sourcesText(sources []fleet.Source) string {
+	synced := 0
+	var reading []string
+	for _, s := range sources {
+		switch {
+		case s.Synced:
+			synced++
+		case s.Total > 0:
+			reading = append(reading, fmt.Sprintf("%s %d%%", s.Name, min(100, 100*s.Done/s.Total)))
+		default:
+			reading = append(reading, s.Name)
+		}
+	}
+	text := fmt.Sprintf("%d/%d", synced, len(sources))
+	if len(reading) > 0 {
+		text += " (" + strings.Join(reading, ", ") + ")"
+	}
+	return text
+}
+
+func healthNotes(h fleet.Health) []string {
+	var notes []string
+	for _, r := range h.Reasons {
+		notes = append(notes, fmt.Sprintf("%s (%s): %s: %s", h.Service, h.Instance, r.Reason, r.Message))
+	}
+	for _, s := range h.Sources {
+		if !s.Synced && s.Reason != "" {
+			notes = append(notes, fmt.Sprintf("%s (%s): %s is not in view: %s", h.Service, h.Instance, s.Name, s.Reason))
+		}
+		if s.Poison > 0 {
+			notes = append(notes, fmt.Sprintf("%s (%s): %s: %d entries set aside, see 'fleet status -o yaml'", h.Service, h.Instance, s.Name, s.Poison))
+		}
+	}
+	return notes
+}
