@@ -1,0 +1,171 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"harmony.dev/fleet"
+)
+
+// API is the test's own client of the Kubernetes API, in the namespace of the stack: what a person
+// with kubectl would do.
+type API struct {
+	t         testing.TB
+	client    dynamic.Interface
+	namespace string
+}
+
+func newAPI(t testing.TB, kubeconfig, namespace string) *API {
+	t.Helper()
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatalf("read the kubeconfig: %v", err)
+	}
+	cfg.QPS, cfg.Burst = 500, 1000
+	client, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		t.Fatalf("set up a Kubernetes client: %v", err)
+	}
+	return &API{t: t, client: client, namespace: namespace}
+}
+
+func (a *API) resource(kind string) dynamic.ResourceInterface {
+	resource := map[string]string{
+		fleet.KindDeployment: fleet.ResourceDeployments, fleet.KindDevice: fleet.ResourceDevices,
+	}[kind]
+	gvr := schema.GroupVersionResource{Group: fleet.Group, Version: fleet.Version, Resource: resource}
+	return a.client.Resource(gvr).Namespace(a.namespace)
+}
+
+// Deployment is what a test writes.
+type Deployment struct {
+	Name     string
+	Selector fleet.Selector
+	Score    fleet.Score
+}
+
+// Apply creates or changes a Deployment by server-side apply, as "kubectl apply --server-side" does.
+func (a *API) Apply(d Deployment) {
+	a.t.Helper()
+	if err := a.TryApply(d); err != nil {
+		a.t.Fatalf("apply deployment %s: %v", d.Name, err)
+	}
+}
+
+// TryApply is Apply for what admission may refuse.
+func (a *API) TryApply(d Deployment) error {
+	if d.Score.Type == "" {
+		d.Score = fleet.Score{Type: "sim", Data: json.RawMessage(`{}`)}
+	}
+	doc, err := json.Marshal(map[string]any{
+		"apiVersion": fleet.Group + "/" + fleet.Version, "kind": fleet.KindDeployment,
+		"metadata": map[string]any{"name": d.Name, "namespace": a.namespace},
+		"spec":     map[string]any{"targetSelector": d.Selector, "score": d.Score},
+	})
+	if err != nil {
+		return err
+	}
+	force := true
+	_, err = a.resource(fleet.KindDeployment).Patch(a.t.Context(), d.Name, types.ApplyPatchType, doc,
+		metav1.PatchOptions{FieldManager: "lab", Force: &force})
+	return err
+}
+
+// CreateDevice creates a Device by hand, as a person would who registers one before its agent speaks.
+func (a *API) CreateDevice(name string, labels map[string]string) {
+	a.t.Helper()
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": fleet.Group + "/" + fleet.Version, "kind": fleet.KindDevice,
+		"metadata": map[string]any{"name": name}, "spec": map[string]any{},
+	}}
+	u.SetLabels(labels)
+	if _, err := a.resource(fleet.KindDevice).Create(a.t.Context(), u, metav1.CreateOptions{FieldManager: "lab"}); err != nil {
+		a.t.Fatalf("create device %s: %v", name, err)
+	}
+}
+
+// Delete asks for a resource to be deleted; finalizers may keep it.
+func (a *API) Delete(kind, name string) {
+	a.t.Helper()
+	if err := a.resource(kind).Delete(a.t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		a.t.Fatalf("delete %s %s: %v", kind, name, err)
+	}
+}
+
+// Get reads a resource.
+func (a *API) Get(ctx context.Context, kind, name string) (*unstructured.Unstructured, error) {
+	return a.resource(kind).Get(ctx, name, metav1.GetOptions{})
+}
+
+// Gone reports whether a resource no longer exists.
+func (a *API) Gone(ctx context.Context, kind, name string) error {
+	_, err := a.Get(ctx, kind, name)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s %s is still there", kind, name)
+}
+
+// Status reads the status of a Deployment with its exact bytes.
+func (a *API) Status(ctx context.Context, name string) (status fleet.DeploymentStatus, raw string, err error) {
+	u, err := a.Get(ctx, fleet.KindDeployment, name)
+	if err != nil {
+		return status, "", err
+	}
+	b, err := json.Marshal(u.Object["status"])
+	if err != nil {
+		return status, "", err
+	}
+	if string(b) == "null" {
+		return status, "", fmt.Errorf("deployment %s has no status yet", name)
+	}
+	return status, string(b), json.Unmarshal(b, &status)
+}
+
+// Resource is what a test compares over a fault: any write to the resource changes the version.
+type Resource struct {
+	ResourceVersion string
+	Status          string
+}
+
+// Resources reads every Deployment and Device: "Deployment/web" to what there is of it.
+func (a *API) Resources(ctx context.Context) (map[string]Resource, error) {
+	out := map[string]Resource{}
+	for _, kind := range []string{fleet.KindDeployment, fleet.KindDevice} {
+		list, err := a.resource(kind).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("list %ss: %w", kind, err)
+		}
+		for _, u := range list.Items {
+			b, err := json.Marshal(u.Object["status"])
+			if err != nil {
+				return nil, err
+			}
+			out[kind+"/"+u.GetName()] = Resource{ResourceVersion: u.GetResourceVersion(), Status: string(b)}
+		}
+	}
+	return out, nil
+}
+
+// Condition returns a condition of a status, by type.
+func Condition(s fleet.DeploymentStatus, kind string) fleet.Condition {
+	for _, c := range s.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return fleet.Condition{}
+}

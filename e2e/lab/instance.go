@@ -1,0 +1,228 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/child"
+	"harmony.dev/fleet/rpc"
+	"harmony.dev/fleet/service"
+)
+
+// Instance is one process of the product that can be started again.
+type Instance struct {
+	stack *Stack
+	name  string // of the binary
+	id    string
+	args  []string
+	proc  *child.Process
+}
+
+// Start starts a replica of a service ([fleet.ServicePatcher] …) with flags of its own.
+func (s *Stack) Start(service string, flags ...string) *Instance {
+	s.t.Helper()
+	id := fmt.Sprintf("%s-%d", strings.TrimPrefix(service, "fleet-"), s.next())
+	args := []string{
+		"--nats-url", s.NATS.URL(), "--fleet", s.Fleet, "--instance", id, "--exit-with-parent",
+		"--lease-ttl", LeaseTTL.String(), "--log-level", "debug",
+	}
+	if service == fleet.ServicePatcher {
+		args = append(args, "--kubeconfig", s.kube.Kubeconfig)
+	}
+	return s.launch(service, id, append(args, flags...))
+}
+
+// StartServices starts one replica of each service and waits until they are ready.
+func (s *Stack) StartServices() []*Instance {
+	s.t.Helper()
+	var all []*Instance
+	for _, service := range fleet.Services() {
+		all = append(all, s.Start(service))
+	}
+	s.WaitReady(len(all))
+	return all
+}
+
+// StartDevices starts simulated devices dev-0001 … with flags of their own.
+func (s *Stack) StartDevices(n int, flags ...string) *Instance {
+	s.t.Helper()
+	id := fmt.Sprintf("sim-%d", s.next())
+	return s.launch("fleet-sim", id, append([]string{
+		"--nats-url", s.NATS.URL(), "--devices", fmt.Sprint(n), "--prefix", "dev-", "--exit-with-parent",
+		"--label-cycle", "region=north,east,south,west", "--label-cycle", "arch=arm64,amd64",
+		"--data-dir", filepath.Join(s.dir, "devices"),
+	}, flags...))
+}
+
+func (s *Stack) next() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.instances) + 1
+}
+
+func (s *Stack) launch(name, id string, args []string) *Instance {
+	s.t.Helper()
+	i := &Instance{stack: s, name: name, id: id, args: args}
+	s.mu.Lock()
+	s.instances = append(s.instances, i)
+	s.mu.Unlock()
+	i.Start()
+	return i
+}
+
+// Start starts the process again, with the flags it had and more, which win.
+func (i *Instance) Start(flags ...string) {
+	i.stack.t.Helper()
+	i.args = append(i.args, flags...)
+	log := openLog(i.stack.t, i.stack.dir, i.id)
+	proc, err := child.Start(child.Spec{
+		Name: i.id, Path: filepath.Join(i.stack.bin, i.name), Args: i.args, Env: service.WithoutSettings(os.Environ()), Stdout: log, Stderr: log,
+	})
+	if err != nil {
+		i.stack.t.Fatalf("start %s (run 'make build' first): %v", i.name, err)
+	}
+	i.proc = proc
+	go func() { <-proc.Done(); _ = log.Close() }()
+}
+
+// Stop ends the process with SIGTERM and expects exit code 0.
+func (i *Instance) Stop() {
+	i.stack.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := errors.Join(i.proc.Stop(ctx), i.proc.Err()); err != nil {
+		i.stack.t.Fatalf("stop %s: %v (logs: %s)", i.id, err, i.stack.dir)
+	}
+}
+
+// Kill ends the process with SIGKILL.
+func (i *Instance) Kill() { i.signalled("kill", i.proc.Kill()) }
+
+// Pause stops the process with SIGSTOP, as a machine that hangs would.
+func (i *Instance) Pause() { i.signalled("pause", i.proc.Signal(syscall.SIGSTOP)) }
+
+// Continue lets a paused process go on.
+func (i *Instance) Continue() { i.signalled("continue", i.proc.Signal(syscall.SIGCONT)) }
+
+// Running reports whether the process has not ended.
+func (i *Instance) Running() bool {
+	select {
+	case <-i.proc.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// ID is the instance name that the service uses in leases and health.
+func (i *Instance) ID() string { return i.id }
+
+func (i *Instance) signalled(what string, err error) {
+	i.stack.t.Helper()
+	if err != nil {
+		i.stack.t.Fatalf("%s %s: %v", what, i.id, err)
+	}
+}
+
+func (i *Instance) end() {
+	if i.Running() {
+		_ = i.proc.Kill()
+	}
+}
+
+// Health asks every replica of every service.
+func (s *Stack) Health(ctx context.Context) []fleet.Health {
+	var all []fleet.Health
+	for _, service := range fleet.Services() {
+		hs, err := rpc.CallEvery[struct{}, fleet.Health](ctx, s.Conn(), fleet.HealthEndpoint(service), struct{}{}, 300*time.Millisecond)
+		if err == nil {
+			all = append(all, hs...)
+		}
+	}
+	return all
+}
+
+// WaitReady waits until n instances answer, all of them at rest: state ready, and each service has
+// one lease holder.
+func (s *Stack) WaitReady(n int) {
+	s.t.Helper()
+	s.Eventually(60*time.Second, fmt.Sprintf("%d instances at rest", n), func(ctx context.Context) error {
+		hs := s.Health(ctx)
+		if len(hs) != n {
+			return fmt.Errorf("%d of %d instances answer", len(hs), n)
+		}
+		holders := map[string]int{}
+		for _, h := range hs {
+			if h.State != fleet.StateReady || !h.Ready {
+				return fmt.Errorf("%s is %s: %v", h.Instance, h.State, h.Reasons)
+			}
+			if h.Lease != nil && h.Lease.Held && h.Lease.Epoch > 0 {
+				holders[h.Service]++
+			}
+		}
+		for service, held := range holders {
+			if held != 1 {
+				return fmt.Errorf("%s has %d lease holders", service, held)
+			}
+		}
+		if len(holders) != len(fleet.Services()) {
+			return fmt.Errorf("lease holders: %v", holders)
+		}
+		return nil
+	})
+}
+
+func openLog(t testing.TB, dir, name string) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatalf("open a log: %v", err)
+	}
+	return f
+}
+
+// Holder returns the instance of a service that holds its lease.
+func (s *Stack) Holder(service string) *Instance {
+	s.t.Helper()
+	var holder *Instance
+	s.Eventually(30*time.Second, "a lease holder of "+service, func(ctx context.Context) error {
+		for _, h := range s.Health(ctx) {
+			if h.Service == service && h.Lease != nil && h.Lease.Held {
+				holder = s.instance(h.Instance)
+				return nil
+			}
+		}
+		return fmt.Errorf("nobody holds it")
+	})
+	return holder
+}
+
+func (s *Stack) instance(id string) *Instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.instances {
+		if i.id == id {
+			return i
+		}
+	}
+	s.t.Fatalf("no instance %s was started here", id)
+	return nil
+}
+
+// Epoch is the revision of the epoch key of a fenced bucket.
+func (s *Stack) Epoch(bucket string) uint64 {
+	s.t.Helper()
+	entries, err := s.NATS.Entries(s.t.Context(), bucket)
+	if err != nil {
+		s.t.Fatalf("read %s: %v", bucket, err)
+	}
+	return entries[fleet.KeyEpoch].Revision
+}

@@ -1,0 +1,41 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"harmony.dev/fleet/service"
+)
+
+// Kubectl runs the public kubectl against the stack's API and returns what it printed.
+func (s *Stack) Kubectl(ctx context.Context, args ...string) (string, error) {
+	return s.command(ctx, "kubectl", append([]string{"--namespace", s.Fleet}, args...), "KUBECONFIG="+s.kube.Kubeconfig)
+}
+
+// NATSCommand runs the public nats command against the stack's server.
+func (s *Stack) NATSCommand(ctx context.Context, args ...string) (string, error) {
+	return s.command(ctx, "nats", append([]string{"--server", s.NATS.URL()}, args...))
+}
+
+// FleetCommand runs the product's own command line against the stack.
+func (s *Stack) FleetCommand(ctx context.Context, args ...string) (string, error) {
+	return s.command(ctx, "fleet", append([]string{"--nats-url", s.NATS.URL()}, args...))
+}
+
+// command runs a program with a home of its own, so that no configuration of the machine plays a part.
+func (s *Stack) command(ctx context.Context, name string, args []string, env ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
+	cmd.Env = append(service.WithoutSettings(os.Environ()), append([]string{"HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir, "NO_COLOR=1"}, env...)...)
+	cmd.Dir = s.dir
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}
+
+// BinDir is where the binaries are built into.
+func BinDir(t testing.TB) string { return filepath.Join(repositoryRoot(t), "bin") }

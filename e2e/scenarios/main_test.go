@@ -1,0 +1,129 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"harmony.dev/e2e/lab"
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/fleettest/kubetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+
+// north is the selector that every fourth simulated device matches.
+func region(names ...string) fleet.Selector {
+	return fleet.Selector{MatchExpressions: []fleet.SelectorRequirement{{Key: "region", Operator: "In", Values: names}}}
+}
+
+func deployment(name string, s fleet.Selector) lab.Deployment {
+	return lab.Deployment{Name: name, Selector: s, Score: fleet.Score{Type: "sim", Data: json.RawMessage(`{"image":"demo:1"}`)}}
+}
+
+// counts is the part of an aggregate that adds up.
+func counts(matched, running, failed, pending, stale int) [5]int {
+	return [5]int{matched, running, failed, pending, stale}
+}
+
+func countsOf(a fleet.Aggregate) [5]int {
+	return counts(a.MatchedDeviceCount, a.Running, a.Failed, a.Pending, a.Stale)
+}
+
+// settled waits until a Deployment's status has these counts, for its current generation, and Ready.
+func settled(t *testing.T, s *lab.Stack, name string, want [5]int, ready fleet.ConditionStatus) {
+	t.Helper()
+	s.Eventually(20*time.Second, "status of "+name, func(ctx context.Context) error {
+		u, err := s.API.Get(ctx, fleet.KindDeployment, name)
+		if err != nil {
+			return err
+		}
+		status, raw, err := s.API.Status(ctx, name)
+		if err != nil {
+			return err
+		}
+		if countsOf(status.Aggregate) != want || status.ObservedGeneration != u.GetGeneration() {
+			return fmt.Errorf("want counts %v of generation %d, got %s", want, u.GetGeneration(), raw)
+		}
+		if c := lab.Condition(status, fleet.ConditionReady); c.Status != ready {
+			return fmt.Errorf("want Ready %s, got %s (%s)", ready, c.Status, raw)
+		}
+		return nil
+	})
+}
+
+// registered waits until the apiserver has n Devices.
+func registered(t *testing.T, s *lab.Stack, n int) {
+	t.Helper()
+	s.Eventually(30*time.Second, fmt.Sprintf("%d devices registered", n), func(ctx context.Context) error {
+		all, err := s.API.Resources(ctx)
+		devices := 0
+		for name := range all {
+			if len(name) > len("Device/") && name[:len("Device/")] == "Device/" {
+				devices++
+			}
+		}
+		if err == nil && devices != n {
+			err = fmt.Errorf("%d Devices", devices)
+		}
+		return err
+	})
+}
+
+// atRest waits until two pictures a second apart are equal, and returns the last.
+func atRest(t *testing.T, s *lab.Stack) lab.Picture {
+	t.Helper()
+	last := s.MustPicture()
+	at := time.Now()
+	s.Eventually(30*time.Second, "the stack at rest", func(ctx context.Context) error {
+		now, err := s.Picture(ctx)
+		if err != nil {
+			return err
+		}
+		if d := difference(last, now); len(d) > 0 {
+			last, at = now, time.Now()
+			return fmt.Errorf("still changing: %v", d)
+		}
+		if time.Since(at) < time.Second {
+			return fmt.Errorf("not quiet for a second yet")
+		}
+		return nil
+	})
+	return last
+}
+
+// difference names what differs between two pictures, at most ten things.
+func difference(a, b lab.Picture) []string {
+	out := changedKeys("", a.Resources, b.Resources)
+	for _, bucket := range slices.Sorted(maps.Keys(a.Keys)) {
+		out = append(out, changedKeys(bucket+"/", a.Keys[bucket], b.Keys[bucket])...)
+	}
+	if more := len(out) - 10; more > 0 {
+		out = append(out[:10], fmt.Sprintf("and %d more", more))
+	}
+	return out
+}
+
+func changedKeys[V comparable](prefix string, a, b map[string]V) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(a)) {
+		v, ok := b[k]
+		switch {
+		case !ok:
+			out = append(out, fmt.Sprintf("%s%s is gone", prefix, k))
+		case v != a[k]:
+			out = append(out, fmt.Sprintf("%s%s changed from %v to %v", prefix, k, a[k], v))
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(b)) {
+		if _, ok := a[k]; !ok {
+			out = append(out, fmt.Sprintf("%s%s is new", prefix, k))
+		}
+	}
+	return out
+}

@@ -1,0 +1,42 @@
+package scenarios
+
+import (
+	"testing"
+	"time"
+
+	"harmony.dev/e2e/lab"
+	"harmony.dev/fleet"
+)
+
+// Fault:   SIGKILL of all three services at once while every bucket is full; they start again.
+// Promise: status bytes and resource versions stay as they were; no write to the apiserver, none to
+// KV except to keys that begin with "_".
+// Budget:  ready within 20 s.
+// Found:   -
+func TestR01_ColdRestartWithFullKV(t *testing.T) {
+	s := lab.New(t, lab.Options{})
+	services := s.StartServices()
+	s.StartDevices(24)
+	registered(t, s, 24)
+	s.API.Apply(deployment("north", region("north")))
+	s.API.Apply(deployment("coast", region("east", "west")))
+	s.API.Apply(deployment("nobody", region("moon")))
+	settled(t, s, "north", counts(6, 6, 0, 0, 0), fleet.ConditionTrue)
+	settled(t, s, "coast", counts(12, 12, 0, 0, 0), fleet.ConditionTrue)
+	settled(t, s, "nobody", counts(0, 0, 0, 0, 0), fleet.ConditionTrue)
+	before := atRest(t, s)
+
+	for _, i := range services {
+		i.Kill()
+	}
+	for _, i := range services {
+		i.Start()
+	}
+	start := time.Now()
+	s.WaitReady(3)
+	t.Logf("ready %s after the restart", time.Since(start).Round(time.Millisecond))
+
+	if d := difference(before, atRest(t, s)); len(d) > 0 {
+		t.Fatalf("the restart changed something: %q", d)
+	}
+}

@@ -1,0 +1,64 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"harmony.dev/e2e/lab"
+	"harmony.dev/fleet"
+)
+
+// Fault:   SIGKILL of all services while desired-state has keys and no device has ever reported.
+// Promise: matched = pending = N and running = 0 in every status ever published.
+// Budget:  the same status again within 20 s.
+// Found:   -
+func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
+	s := lab.New(t, lab.Options{})
+	services := s.StartServices()
+	const n = 5
+	for i := range n {
+		s.API.CreateDevice(fmt.Sprintf("shelf-%d", i), map[string]string{"region": "north"})
+	}
+	s.API.Apply(deployment("web", region("north")))
+	statuses := s.API.RecordStatuses("web")
+	settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
+	before := atRest(t, s)
+	if got := len(before.Keys[fleet.BucketDesiredState]); got != n {
+		t.Fatalf("desired-state has %d keys before the fault, want %d", got, n)
+	}
+	if got := len(before.Keys[fleet.BucketDeviceState]); got != 0 {
+		t.Fatalf("device-state has %d keys before the fault, want none", got)
+	}
+
+	for _, i := range services {
+		i.Kill()
+	}
+	for _, i := range services {
+		i.Start()
+	}
+	s.Eventually(60*time.Second, "services ready", func(ctx context.Context) error {
+		for _, h := range s.Health(ctx) {
+			if !h.Ready {
+				return fmt.Errorf("%s is %s", h.Instance, h.State)
+			}
+		}
+		return nil
+	})
+	settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
+
+	if d := difference(before, atRest(t, s)); len(d) > 0 {
+		t.Errorf("the restart changed something: %q", d)
+	}
+	all := statuses.All()
+	if len(all) == 0 {
+		t.Fatal("no status was recorded")
+	}
+	for _, status := range all {
+		a := status.Aggregate
+		if a.Running != 0 || a.Failed != 0 || a.Stale != 0 || a.MatchedDeviceCount != a.Pending {
+			t.Errorf("a status counted what nobody reported: %+v", a)
+		}
+	}
+}

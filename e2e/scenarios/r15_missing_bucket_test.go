@@ -1,0 +1,137 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"harmony.dev/e2e/lab"
+	"harmony.dev/fleet"
+)
+
+var buckets = []string{
+	fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketLeases,
+	fleet.BucketDeviceInfo, fleet.BucketDeviceState, fleet.BucketDeviceHeartbeat,
+}
+
+// Fault:   a NATS server without any bucket; later a restart of everything.
+// Promise: each bucket is created once, and its configuration is the same after every start.
+// Budget:  ready within 60 s.
+// Found:   -
+func TestR15_MissingBucketsAreCreatedOnce(t *testing.T) {
+	s := lab.New(t, lab.Options{})
+	services := s.StartServices()
+	before := configurations(t, s)
+	if len(before) != len(buckets) {
+		t.Fatalf("buckets: %v", before)
+	}
+	for _, i := range services {
+		i.Kill()
+	}
+	for _, i := range services {
+		i.Start()
+	}
+	s.WaitReady(3)
+	if d := changedKeys("", before, configurations(t, s)); len(d) > 0 {
+		t.Errorf("a restart changed the buckets: %q", d)
+	}
+}
+
+// configurations are the streams as the server has them, with the time of their creation.
+func configurations(t *testing.T, s *lab.Stack) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, b := range buckets {
+		stream, err := s.NATS.JetStream().Stream(t.Context(), fleet.StreamName(b))
+		if err != nil {
+			t.Fatalf("bucket %s: %v", b, err)
+		}
+		info := stream.CachedInfo()
+		doc, err := json.Marshal(info.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[b] = info.Created.String() + " " + string(doc)
+	}
+	return out
+}
+
+// Fault:   NATS runs without JetStream.
+// Promise: the services say so, as degraded, and do not exit; they recover when it is there.
+// Budget:  recovered within 60 s.
+// Found:   -
+func TestR15_JetStreamNotEnabled(t *testing.T) {
+	s := lab.New(t, lab.Options{NoStream: true})
+	var services []*lab.Instance
+	for _, name := range fleet.Services() {
+		services = append(services, s.Start(name))
+	}
+	degraded(t, s, len(services), "JetStream")
+	for _, i := range services {
+		if !i.Running() {
+			t.Errorf("%s ended", i.ID())
+		}
+	}
+	s.NATS.Kill()
+	s.NATS.EnableJetStream()
+	s.NATS.Start()
+	s.WaitReady(len(services))
+}
+
+// Fault:   a bucket exists with a configuration that has no fence.
+// Promise: it is reported, and not changed.
+// Budget:  reported within 60 s.
+// Found:   -
+func TestR15_WrongConfigurationIsReported(t *testing.T) {
+	s := lab.New(t, lab.Options{})
+	js := s.NATS.JetStream()
+	_, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{
+		Bucket: fleet.BucketDesiredState, Metadata: map[string]string{fleet.MetadataFleet: s.Fleet},
+	})
+	if err != nil {
+		t.Fatalf("create a bucket as a stranger would: %v", err)
+	}
+	stream, err := js.Stream(t.Context(), fleet.StreamName(fleet.BucketDesiredState))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := stream.CachedInfo()
+	i := s.Start(fleet.ServiceReconciler)
+	degraded(t, s, 1, fleet.BucketDesiredState)
+	after, err := stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := fmt.Sprintf("%+v", before.Config), fmt.Sprintf("%+v", after.Config); a != b || after.State.LastSeq != 0 {
+		t.Errorf("the bucket was changed from %s to %s, last sequence %d", a, b, after.State.LastSeq)
+	}
+	if !i.Running() {
+		t.Error("the reconciler ended")
+	}
+}
+
+// degraded waits until n instances say that they are degraded, with a reason that names what is wrong.
+func degraded(t *testing.T, s *lab.Stack, n int, what string) {
+	t.Helper()
+	s.Eventually(60*time.Second, fmt.Sprintf("%d instances degraded because of %s", n, what), func(ctx context.Context) error {
+		said := 0
+		hs := s.Health(ctx)
+		for _, h := range hs {
+			for _, r := range h.Reasons {
+				if h.State == fleet.StateDegraded && !h.Ready && strings.Contains(r.Message, what) {
+					said++
+					break
+				}
+			}
+		}
+		if said < n {
+			return fmt.Errorf("only %d say so: %+v", said, hs)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,80 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"harmony.dev/e2e/lab"
+	"harmony.dev/fleet"
+)
+
+// TestRolling_TwoReplicasOfEach replaces each replica as a rolling update with surge does: the new
+// one must become ready beside the old ones before one of them goes.
+func TestRolling_TwoReplicasOfEach(t *testing.T) {
+	s := lab.New(t, lab.Options{})
+	replicas := map[string][]*lab.Instance{}
+	for range 2 {
+		for _, name := range fleet.Services() {
+			replicas[name] = append(replicas[name], s.Start(name))
+		}
+	}
+	s.WaitReady(6)
+	s.StartDevices(8)
+	registered(t, s, 8)
+	s.API.Apply(deployment("web", region("north", "east")))
+	settled(t, s, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	before := atRest(t, s)
+
+	for range 2 {
+		for _, name := range fleet.Services() {
+			surge := s.Start(name)
+			s.WaitReady(7)
+			replicas[name][0].Stop()
+			replicas[name] = append(replicas[name][1:], surge)
+			s.WaitReady(6)
+		}
+	}
+	if d := difference(before, atRest(t, s)); len(d) > 0 {
+		t.Errorf("the rolling update changed something: %q", d)
+	}
+}
+
+// TestRolling_PausedHolderIsDeposed stops the reconciler that holds the lease, as a machine that hangs
+// would, past its lease; the other takes over and works; the first goes on and must do no harm.
+func TestRolling_PausedHolderIsDeposed(t *testing.T) {
+	s := lab.New(t, lab.Options{})
+	s.StartServices()
+	s.StartDevices(8)
+	registered(t, s, 8)
+	second := s.Start(fleet.ServiceReconciler)
+	s.WaitReady(4)
+	s.API.Apply(deployment("web", region("north")))
+	settled(t, s, "web", counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
+
+	first := s.Holder(fleet.ServiceReconciler)
+	if first == second {
+		t.Fatal("the second replica holds the lease while the first is alive")
+	}
+	epoch := s.Epoch(fleet.BucketDesiredState)
+	first.Pause()
+	s.API.Apply(deployment("web", region("north", "east")))
+	settled(t, s, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	if now := s.Epoch(fleet.BucketDesiredState); now <= epoch {
+		t.Errorf("the epoch is %d after the takeover, it was %d", now, epoch)
+	}
+	before := atRest(t, s)
+	first.Continue()
+	s.Eventually(20*time.Second, "the paused one to stand by", func(ctx context.Context) error {
+		for _, h := range s.Health(ctx) {
+			if h.Instance == first.ID() && h.Ready && h.Lease != nil && !h.Lease.Held {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s is not standing by", first.ID())
+	})
+	if d := difference(before, atRest(t, s)); len(d) > 0 {
+		t.Errorf("the deposed holder changed something: %q", d)
+	}
+}
