@@ -134,26 +134,47 @@ type Entry struct {
 	Delete   bool
 }
 
-// Entries reads a bucket, message by message, without any of the product's code: key to last message.
+// Entries reads a bucket from its stream, without any of the product's code: key to last message. It
+// is the state at some moment between call and return only while nobody writes.
 func (n *NATS) Entries(ctx context.Context, bucket string) (map[string]Entry, error) {
-	stream, err := n.JetStream().Stream(ctx, fleet.StreamName(bucket))
+	out := map[string]Entry{}
+	js := n.JetStream()
+	consumer, err := js.CreateConsumer(ctx, fleet.StreamName(bucket), jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: fleet.KeySubject(bucket, ">"),
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open the stream of %s: %w", bucket, err)
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(">"))
+	info := consumer.CachedInfo()
+	defer func() { _ = js.DeleteConsumer(context.WithoutCancel(ctx), info.Stream, info.Name) }() // else it goes by itself
+	if info.NumPending == 0 {
+		return out, nil
+	}
+	messages, err := consumer.Messages()
 	if err != nil {
-		return nil, fmt.Errorf("inspect the stream of %s: %w", bucket, err)
+		return nil, fmt.Errorf("read the stream of %s: %w", bucket, err)
 	}
-	out := map[string]Entry{}
-	for subject := range info.State.Subjects {
-		m, err := stream.GetLastMsgForSubject(ctx, subject)
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", subject, err)
+			return nil, fmt.Errorf("read the stream of %s: %w", bucket, err)
 		}
-		key := strings.TrimPrefix(subject, "$KV."+bucket+".")
-		out[key] = Entry{Revision: m.Sequence, Value: string(m.Data), Delete: m.Header.Get("KV-Operation") != "" || m.Header.Get("Nats-Marker-Reason") != ""}
+		meta, err := m.Metadata()
+		if err != nil {
+			return nil, fmt.Errorf("read the stream of %s: %w", bucket, err)
+		}
+		key := strings.TrimPrefix(m.Subject(), "$KV."+bucket+".")
+		h := m.Headers()
+		out[key] = Entry{
+			Revision: meta.Sequence.Stream, Value: string(m.Data()),
+			Delete: h.Get("KV-Operation") != "" || h.Get("Nats-Marker-Reason") != "",
+		}
+		if meta.NumPending == 0 {
+			return out, nil
+		}
 	}
-	return out, nil
 }
 
 // Keys reads the live keys of a bucket that are no book-keeping.

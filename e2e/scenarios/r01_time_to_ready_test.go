@@ -1,0 +1,66 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"harmony.dev/e2e/lab"
+	"harmony.dev/fleet"
+)
+
+// Fault:   SIGKILL of all three services at once with 1,000, 10,000 and 100,000 desired keys and as many
+// reports; they start again.
+// Promise: as in the small, and the time to ready is reported for each size.
+// Budget:  ready within 60 s.
+// Found:   -
+func TestR01_TimeToReady(t *testing.T) {
+	const devices = 1000
+	s := lab.New(t, lab.Options{})
+	services := s.StartServices()
+	s.StartDevices(devices, "--delay", "0s..50ms", "--connections", "4")
+	registered(t, s, devices)
+	made := 0
+	for _, deployments := range []int{1, 10, 100} {
+		for ; made < deployments; made++ {
+			s.API.Apply(deployment(fmt.Sprintf("app-%03d", made), region("north", "east", "south", "west")))
+		}
+		everywhere(t, s, deployments, devices)
+		before := atRest(t, s)
+		if got := len(before.Keys[fleet.BucketDesiredState]); got != deployments*devices {
+			t.Fatalf("%d desired keys, want %d", got, deployments*devices)
+		}
+
+		for _, i := range services {
+			i.Kill()
+		}
+		for _, i := range services {
+			i.Start()
+		}
+		start := time.Now()
+		s.WaitReady(len(services))
+		t.Logf("%d keys: ready %s after the restart", deployments*devices, time.Since(start).Round(time.Millisecond))
+		if d := difference(before, atRest(t, s)); len(d) > 0 {
+			t.Fatalf("with %d keys the restart changed something: %q", deployments*devices, d)
+		}
+	}
+}
+
+// everywhere waits until so many Deployments run on all devices.
+func everywhere(t *testing.T, s *lab.Stack, deployments, devices int) {
+	t.Helper()
+	s.Eventually(3*time.Minute, fmt.Sprintf("%d Deployments on %d devices", deployments, devices), func(ctx context.Context) error {
+		for i := range deployments {
+			name := fmt.Sprintf("app-%03d", i)
+			status, raw, err := s.API.Status(ctx, name)
+			if err != nil {
+				return err
+			}
+			if countsOf(status.Aggregate) != counts(devices, devices, 0, 0, 0) {
+				return fmt.Errorf("%s: %s", name, raw)
+			}
+		}
+		return nil
+	})
+}
