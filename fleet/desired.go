@@ -113,10 +113,24 @@ func DecodeHold(b []byte) (Hold, error) {
 // LeaseRecord is the value of the key "_lease": who holds it, for people. Possession is the key's revision.
 type LeaseRecord struct {
 	Instance string `json:"instance"`
+	Term     string `json:"term,omitempty"` // names this possession, from taking the lease to losing it
+}
+
+// DecodeLease parses the value of the lease key.
+func DecodeLease(b []byte) (LeaseRecord, error) {
+	var l LeaseRecord
+	return l, decode(b, maxRecordSize, &l)
 }
 
 // EpochRecord is the value of the key "_epoch". The epoch itself is the key's revision.
 type EpochRecord struct {
 	Instance string `json:"instance"`
-	Lease    uint64 `json:"lease"` // revision of the lease under which the epoch was taken
+	Lease    uint64 `json:"lease"`          // revision of the lease under which the epoch was taken
+	Term     string `json:"term,omitempty"` // that of the lease: tells whether who took the epoch still holds it
+}
+
+// DecodeEpoch parses the value of the epoch key.
+func DecodeEpoch(b []byte) (EpochRecord, error) {
+	var e EpochRecord
+	return e, decode(b, maxRecordSize, &e)
 }

@@ -87,6 +87,8 @@ func goldenCases() []goldenCase {
 		{"approved", hold},
 		{"instance", LeaseRecord{Instance: "reconciler-0"}},
 		{"instance", EpochRecord{Instance: "reconciler-0", Lease: 1772600767890111}},
+		{"term", LeaseRecord{Instance: "reconciler-0", Term: "XqZ0aYhLJ2tWkPfY9dV3Rb"}},
+		{"term", EpochRecord{Instance: "reconciler-0", Lease: 1772600767890111, Term: "XqZ0aYhLJ2tWkPfY9dV3Rb"}},
 
 		{"first", SnapshotRequest{Digest: hash}},
 		{"page", SnapshotRequest{After: "web"}},
@@ -155,6 +157,10 @@ func goldenDecoder(typeName string) func([]byte) (any, error) {
 		return func(b []byte) (any, error) { return DecodeApplied(b) }
 	case "Hold":
 		return func(b []byte) (any, error) { return DecodeHold(b) }
+	case "LeaseRecord":
+		return func(b []byte) (any, error) { return DecodeLease(b) }
+	case "EpochRecord":
+		return func(b []byte) (any, error) { return DecodeEpoch(b) }
 	}
 	for _, c := range goldenCases() {
 		if t := reflect.TypeOf(c.value); t.Name() == typeName {

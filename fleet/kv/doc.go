@@ -44,6 +44,9 @@
 // ([ErrDeposed]). A holder that does not know what became of a write ([ErrUnknownOutcome]) cannot write
 // again before it has taken a new epoch, which also shuts out the write it does not know about.
 //
+// Both name the term, so that readers can tell whether who took the epoch still holds the lease. A lease that
+// went back to a lower revision came with an old state of the stream, and ends the term.
+//
 // The term's context ends before the lease can run out, counted on the own clock from before the last
 // renewal was sent. An elector whose act has returned gives the lease back, so that a rolling update
 // costs no wait; after a kill the lease has to expire.

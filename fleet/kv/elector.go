@@ -148,7 +148,8 @@ func (e *Elector) provision(ctx context.Context) error {
 
 // take writes the lease on condition that it is at revision.
 func (e *Elector) take(ctx context.Context, revision uint64) (*Term, context.Context, error) {
-	m, err := leaseMessage(e.cfg, e.holder, revision)
+	t := &Term{cfg: e.cfg, holder: e.holder, name: nuid.Next()}
+	m, err := leaseMessage(e.cfg, e.holder, t.name, revision)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -161,7 +162,7 @@ func (e *Elector) take(ctx context.Context, revision uint64) (*Term, context.Con
 		return nil, nil, fmt.Errorf("take the lease of bucket %s: %w", e.cfg.Bucket.name, err)
 	}
 	actCtx, end := context.WithCancelCause(ctx)
-	t := &Term{cfg: e.cfg, holder: e.holder, end: end}
+	t.end = end
 	t.extend(sent, ack.Sequence)
 	return t, actCtx, nil
 }

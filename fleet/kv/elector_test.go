@@ -153,7 +153,7 @@ func TestElector_OwnLostAnswerIsNoLoss(t *testing.T) {
 	b := ensured(t, srv.Conn(t), fleet.BucketLeases, prov())
 	term := seize(t, b, "a")
 	// A renewal that arrived and whose answer did not.
-	m, err := leaseMessage(term.cfg, term.holder, term.revision)
+	m, err := leaseMessage(term.cfg, term.holder, term.name, term.revision)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,6 +303,34 @@ func TestElector_SurvivesTheLossOfEverything(t *testing.T) {
 	srv.Restart()
 	newEpochEventually(t, c)
 	_ = second
+}
+
+// The stream comes back as it was, with a lease of the same holder that has not run out: what the term knew is
+// gone all the same.
+func TestElector_ALeaseThatWentBackEndsTheTerm(t *testing.T) {
+	nc := fleettest.NATS(t).Conn(t)
+	b := Open(nc, fleet.BucketLeases, prov())
+	old := streamConfig(b.name, prov(), firstSequence(time.Now().Add(-time.Hour)))
+	ensured(t, nc, b.name, prov())
+	c := campaign(t, b, ElectorConfig{Instance: "a", TTL: longTTL})
+	first := awaitTerm(t, c.Elector)
+	backup, err := leaseMessage(c.cfg, c.holder, first.name, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	deleteStream(t, b)
+	createStream(t, nc, old)
+	if _, err := publish(t.Context(), nc, backup); err != nil {
+		t.Fatalf("bring the lease back: %v", err)
+	}
+	if _, err := first.NewEpoch(t.Context()); !errors.Is(err, ErrDeposed) {
+		t.Errorf("an epoch under the lease of the backup: %v", err)
+	}
+	newEpochEventually(t, c)
+	if second := c.Term(); second != nil && second.name == first.name {
+		t.Error("the term goes on")
+	}
 }
 
 // newEpochEventually takes an epoch in whichever term there is.

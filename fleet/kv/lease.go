@@ -44,8 +44,8 @@ func readLease(ctx context.Context, b *Bucket) (lease, error) {
 }
 
 // leaseMessage returns the message that takes or renews a lease which is at revision.
-func leaseMessage(cfg ElectorConfig, holder string, revision uint64) (*nats.Msg, error) {
-	value, err := json.Marshal(fleet.LeaseRecord{Instance: cfg.Instance})
+func leaseMessage(cfg ElectorConfig, holder, term string, revision uint64) (*nats.Msg, error) {
+	value, err := json.Marshal(fleet.LeaseRecord{Instance: cfg.Instance, Term: term})
 	if err != nil {
 		return nil, fmt.Errorf("encode lease: %w", err)
 	}
@@ -65,8 +65,8 @@ func releaseMessage(bucket string, revision uint64) *nats.Msg {
 }
 
 // epochMessage returns the message that takes an epoch, on condition that the lease is at revision.
-func epochMessage(cfg ElectorConfig, revision uint64) (*nats.Msg, error) {
-	value, err := json.Marshal(fleet.EpochRecord{Instance: cfg.Instance, Lease: revision})
+func epochMessage(cfg ElectorConfig, term string, revision uint64) (*nats.Msg, error) {
+	value, err := json.Marshal(fleet.EpochRecord{Instance: cfg.Instance, Lease: revision, Term: term})
 	if err != nil {
 		return nil, fmt.Errorf("encode epoch: %w", err)
 	}

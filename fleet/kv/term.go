@@ -17,6 +17,7 @@ import (
 type Term struct {
 	cfg    ElectorConfig
 	holder string // unique name of the elector
+	name   string // unique name of the term, in the values of lease and epoch
 	end    context.CancelCauseFunc
 
 	possession sync.Mutex // serialises what depends on the lease's revision
@@ -90,7 +91,7 @@ func (t *Term) takeEpoch(ctx context.Context) (uint64, error) {
 			return 0, err
 		}
 	}
-	m, err := epochMessage(t.cfg, t.revision)
+	m, err := epochMessage(t.cfg, t.name, t.revision)
 	if err != nil {
 		return 0, err
 	}
@@ -121,7 +122,7 @@ func (t *Term) renew(ctx context.Context) error {
 // renewLocked extends the lease once. The new deadline counts from before the message was sent: the
 // server starts its own clock later.
 func (t *Term) renewLocked(ctx context.Context) error {
-	m, err := leaseMessage(t.cfg, t.holder, t.revision)
+	m, err := leaseMessage(t.cfg, t.holder, t.name, t.revision)
 	if err != nil {
 		return err
 	}
@@ -142,13 +143,14 @@ var errTryAgain = errors.New("the lease was renewed by an earlier attempt")
 
 // adopt is called when the lease is not at the revision expected. Most often it is lost; but when the
 // answer to an earlier renewal got lost it is still one's own, at a revision one does not know. The
-// deadline stays as it was: it is not known when that renewal was sent.
+// deadline stays as it was: it is not known when that renewal was sent. A lease whose revision went back
+// came with an old state of the stream: what this term knew is gone, and another has to begin.
 func (t *Term) adopt(ctx context.Context, refusal error) error {
 	l, err := readLease(ctx, t.cfg.Bucket)
 	if err != nil {
 		return err
 	}
-	if !l.held || l.holder != t.holder {
+	if !l.held || l.holder != t.holder || l.revision < t.revision {
 		t.depose()
 		return fmt.Errorf("%w (%w)", ErrDeposed, refusal)
 	}

@@ -433,7 +433,7 @@ func TestNewEpoch_LateAttemptCannotComeIntoForce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := ensured(t, conn.Conn(t), fleet.BucketDesiredState, conn.prov)
 			term := seize(t, b, "a")
-			late, err := epochMessage(term.cfg, term.revision) // sent, and its outcome unknown
+			late, err := epochMessage(term.cfg, term.name, term.revision) // sent, and its outcome unknown
 			if err != nil {
 				t.Fatal(err)
 			}

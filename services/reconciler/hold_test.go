@@ -95,10 +95,11 @@ func TestHold_HeldShownApproved(t *testing.T) {
 	if err != nil || applied.Held != hold.ID {
 		t.Errorf("applied is %+v, %v", applied, err)
 	}
-	shown, err := rpc.CallRetry[fleet.PlanShowRequest, fleet.PlanShowResponse](t.Context(), s.ctl, fleet.PlanShow, fleet.PlanShowRequest{})
-	if err != nil || shown.HeldCount != 15 || shown.Hold == nil || shown.Hold.ID != hold.ID || !shown.Synced {
-		t.Errorf("the plan shows %+v, %v", shown, err)
-	}
+	// The new holder judges deletes once it has seen the patcher live.
+	fleettest.Eventually(t, soon, "the plan shows what is held", func() bool {
+		shown, err := rpc.CallRetry[fleet.PlanShowRequest, fleet.PlanShowResponse](t.Context(), s.ctl, fleet.PlanShow, fleet.PlanShowRequest{})
+		return err == nil && shown.HeldCount == 15 && shown.Hold != nil && shown.Hold.ID == hold.ID && shown.Synced
+	})
 	p.mu.Lock()
 	if len(p.events) == 0 || p.events[0].Name != "web" || p.events[0].Reason != fleet.ReasonHeld || p.events[0].Epoch == 0 {
 		t.Errorf("events %+v", p.events)

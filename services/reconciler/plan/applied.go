@@ -15,7 +15,7 @@ func (s *State) appliedAfter(p *deployment, o outcome) *fleet.Applied {
 	case p.presence == unknown:
 		return p.applied
 	case p.out():
-		if o.left == 0 && s.mirror.mayForget(p) {
+		if o.left == 0 && s.mirror.vouched() {
 			return nil
 		}
 		return amended(p.applied, o.held)
@@ -29,11 +29,6 @@ func (s *State) appliedAfter(p *deployment, o outcome) *fleet.Applied {
 		return amended(p.applied, o.held)
 	}
 	return &fleet.Applied{UID: p.uid, Generation: p.generation, Held: o.held}
-}
-
-// mayForget reports whether a Deployment that is out of scope may lose its applied record.
-func (m *mirror) mayForget(p *deployment) bool {
-	return m.current() && (m.leased || p.presence != absent)
 }
 
 // amended is the same generation with the present hold.
@@ -54,7 +49,7 @@ func changeOf[T comparable](stored, wanted *T, foreign bool) *Change[T] {
 	return &Change[T]{wanted}
 }
 
-// rest notes whether a Deployment is at rest: without a hold and with a current mirror, a plan would
+// rest notes whether a Deployment is at rest: without a hold and with a mirror that is vouched for, a plan would
 // have nothing to write for it.
 func (s *State) rest(p *deployment) {
 	if p.unmade() {

@@ -70,8 +70,8 @@ type verdict struct {
 // of returns the fate of one delete.
 func (v verdict) of(d doubt) fate {
 	switch {
-	case d.causedAt <= v.approved:
-		return pass
+	case d.causedAt <= v.approved && (d.ripe || !d.pair.byAbsence()):
+		return pass // what is just missing may be on its way back
 	case v.hold != nil:
 		return held
 	case !d.ripe:

@@ -27,25 +27,20 @@ func fromDeployment(p *deployment, c fleet.Cause) bool {
 	return c == fleet.CauseEdited || c == fleet.CauseRegressed || c == fleet.CauseVanished && p.otherUID()
 }
 
-// needsLease reports whether a delete has nothing to go by but that a resource is absent from the mirror.
-func needsLease(p *deployment, d *device, c fleet.Cause) bool {
-	return c == fleet.CauseVanished && p.presence != tombstone && d.presence != tombstone && !p.otherUID()
-}
-
-// mayDelete reports whether the mirror can be trusted for this delete.
-func (m *mirror) mayDelete(p *deployment, d *device, c fleet.Cause) bool {
-	return m.current() && (m.leased || !needsLease(p, d, c))
+// byAbsence reports whether a pair is out of scope because one of its resources has no entry at all.
+func (x *pair) byAbsence() bool {
+	return x.deployment.presence == absent || x.device.presence == absent
 }
 
 // causedAt is the revision of the mirror that decided about a pair: the newer of its two entries. An
-// absent entry has none of its own: it is absent as of _synced.
+// absent entry has none of its own: it is absent as of _synced, or as of when it was seen to go.
 func (m *mirror) causedAt(p *deployment, d *device) uint64 {
 	return max(m.decided(&p.resource), m.decided(&d.resource))
 }
 
 func (m *mirror) decided(r *resource) uint64 {
 	if r.presence == absent {
-		return m.syncedAt
+		return max(m.syncedAt, r.revision)
 	}
 	return r.revision
 }

@@ -46,7 +46,7 @@ func (s *State) draftOf(p *deployment, now time.Time) draft {
 		}
 		d := Delete{x.name(), causeOf(p, x.device)}
 		switch {
-		case !s.mirror.mayDelete(p, x.device, d.Cause):
+		case !s.mirror.vouched():
 			dr.blocked = append(dr.blocked, d)
 			dr.owed = dr.owed || fromDeployment(p, d.Cause)
 			dr.unsure = dr.unsure || d.Cause.Doubtful()

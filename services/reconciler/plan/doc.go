@@ -16,8 +16,8 @@
 // # Invariants
 //
 //   - A pair is put or deleted in a plan, never both, and an equal value is never written again.
-//   - Nothing is written unless the mirror says that it was whole (_synced), nothing deleted unless it
-//     is whole now (_synced.epoch = _epoch), and absence counts only while the mirror's lease is held.
+//   - Nothing is written unless the mirror says that it was whole (_synced), and nothing deleted unless a
+//     patcher vouches for it now: _synced names _epoch, and who took that epoch was seen to renew its lease.
 //   - Each delete has a [fleet.Cause]. The doubtful ones wait for a quiet mirror and then pass the
 //     brake, see brake.go.
 //   - A message without Fleet-Epoch is rewritten, never obeyed. An illegal key is never touched.

@@ -9,6 +9,9 @@ import (
 // ApplyMirror takes in one message of fleet-resources, received at that time. An error is an [*Aside]:
 // the message was not obeyed, and everything else is as before.
 func (s *State) ApplyMirror(m Message, at time.Time) error {
+	if m.Op != Gone {
+		s.mirror.newest = max(s.mirror.newest, m.Revision)
+	}
 	if fleet.IsReserved(m.Key) {
 		return s.applyMirrorReserved(m, at)
 	}
@@ -27,24 +30,45 @@ func (s *State) ApplyMirror(m Message, at time.Time) error {
 }
 
 func (s *State) applyMirrorReserved(m Message, at time.Time) (err error) {
-	was := s.mirror.current()
+	was := s.mirror.vouched()
 	switch m.Key {
 	case fleet.KeyLease:
-		s.mirror.leased = m.Op == Put
+		err = s.applyLease(m)
 	case fleet.KeyEpoch:
-		s.mirror.epoch, s.mirror.epochAt = 0, time.Time{}
-		if m.Op == Put {
-			s.mirror.epoch, s.mirror.epochAt = m.Revision, m.Time
-			s.mirror.newestEpoch = max(s.mirror.newestEpoch, m.Revision)
-			s.mirror.newestAt = later(s.mirror.newestAt, m.Time)
-		}
+		err = s.applyEpoch(m)
 	case fleet.KeySynced:
 		err = s.applySynced(m)
 	}
-	if !was && s.mirror.current() {
+	if !was && s.mirror.vouched() {
 		s.mirror.confirmed = at
 	}
 	return err
+}
+
+func (s *State) applyLease(m Message) error {
+	s.mirror.alive, s.mirror.leaseTerm = false, ""
+	if m.Op != Put {
+		return nil
+	}
+	lease, err := fleet.DecodeLease(m.Value)
+	if err != nil {
+		return &Aside{Err: err}
+	}
+	s.mirror.alive, s.mirror.leaseTerm = !s.mirror.reading, lease.Term
+	return nil
+}
+
+func (s *State) applyEpoch(m Message) error {
+	s.mirror.epoch, s.mirror.epochTerm = 0, ""
+	if m.Op != Put {
+		return nil
+	}
+	epoch, err := fleet.DecodeEpoch(m.Value)
+	if err != nil {
+		return &Aside{Err: err}
+	}
+	s.mirror.epoch, s.mirror.epochTerm = m.Revision, epoch.Term
+	return nil
 }
 
 func (s *State) applySynced(m Message) error {

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -56,32 +57,23 @@ func TestCauseOf(t *testing.T) {
 	}
 }
 
-func TestMirror_MayDelete(t *testing.T) {
-	current := mirror{epoch: 5, synced: fleet.Synced{Epoch: 5}, leased: true}
-	unleased, stale, never := current, current, current
-	unleased.leased = false
-	stale.epoch = 6
-	never.synced = fleet.Synced{}
-	alive := resource{presence: live, uid: "u"}
-	stone := resource{presence: tombstone, cause: fleet.TombstoneVanished}
-	for name, tc := range map[string]struct {
-		mirror             mirror
-		deployment, device resource
-		want               bool
+func TestMirror_Vouched(t *testing.T) {
+	good := mirror{epoch: 5, epochTerm: "a", synced: fleet.Synced{Epoch: 5}, alive: true, leaseTerm: "a"}
+	for name, c := range map[string]struct {
+		change func(*mirror)
+		want   bool
 	}{
-		"current":                            {current, alive, alive, true},
-		"new epoch":                          {stale, alive, alive, false},
-		"never synced":                       {never, alive, alive, false},
-		"not leased, both there":             {unleased, alive, alive, true},
-		"not leased, deployment absent":      {unleased, resource{}, alive, false},
-		"not leased, device absent":          {unleased, alive, resource{}, false},
-		"not leased, device has a tombstone": {unleased, alive, stone, true},
-		"leased, absent":                     {current, resource{}, alive, true},
+		"whole, and its holder lives":           {func(*mirror) {}, true},
+		"a new epoch":                           {func(m *mirror) { m.epoch = 6 }, false},
+		"never synced":                          {func(m *mirror) { m.synced = fleet.Synced{} }, false},
+		"nobody seen to hold the lease":         {func(m *mirror) { m.alive = false }, false},
+		"another holder, who took no epoch yet": {func(m *mirror) { m.leaseTerm = "b" }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, d := &deployment{resource: tc.deployment}, &device{resource: tc.device}
-			if got := tc.mirror.mayDelete(p, d, causeOf(p, d)); got != tc.want {
-				t.Errorf("got %v, want %v", got, tc.want)
+			m := good
+			c.change(&m)
+			if got := m.vouched(); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
 	}
@@ -287,30 +279,57 @@ func TestState_CountsOwnDoubtfulDeletesOnly(t *testing.T) {
 	}
 }
 
+// A backup of the mirror says that web was deleted; since then it was created again. The patcher held the
+// same epoch all the time, or the backup's lease has not run out, or the reconciler was started just now:
+// nothing is deleted before the patcher has said under a new epoch what is true.
 func TestState_AnOldBackupOfTheMirrorDeletesNothing(t *testing.T) {
-	w := newWorld(t)
-	w.whole()
-	w.setDevice("d1", labelled("region", "north"))
-	w.entomb("deployment", "web", fleet.TombstoneDeleted)
-	backup := []Message{w.mirror[fleet.KeyEpoch], w.mirror[fleet.KeySynced], w.mirror[fleet.DeploymentKey("web")]}
-	w.now = w.now.Add(time.Hour)
-	w.setDeployment("web", wish(1, "a", "region", "north"))
-	w.takeEpoch()
-	w.sync()
-	w.apply(w.plan())
+	for name, restarted := range map[string]bool{"running": false, "restarted": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.whole()
+			w.setDevice("d1", labelled("region", "north"))
+			w.entomb("deployment", "web", fleet.TombstoneDeleted)
+			backup := maps.Clone(w.mirror)
+			w.now = w.now.Add(time.Hour)
+			w.setDeployment("web", wish(1, "a", "region", "north"))
+			w.apply(w.plan())
 
-	for _, m := range backup {
-		w.ok(w.state.ApplyMirror(m, w.now))
+			if restarted {
+				w.state = New(DefaultBrake())
+				for _, m := range w.desired {
+					w.ok(w.state.ApplyDesired(m, w.now))
+				}
+			}
+			w.mirror = backup
+			w.state.Reread()
+			for _, m := range backup {
+				w.ok(w.state.ApplyMirror(m, w.now))
+			}
+			w.state.Stir(w.now)
+			w.keepsAll("after the restore")
+			w.lease(false)
+			w.now = w.now.Add(time.Hour)
+			w.keepsAll("when the backup's lease has run out")
+
+			w.term = "second" // the patcher campaigns again
+			w.lease(true)
+			w.keepsAll("under a lease without an epoch")
+			w.takeEpoch()
+			w.keepsAll("under an epoch without the whole difference")
+			w.setDeployment("web", wish(1, "b", "region", "north"))
+			w.sync()
+			if puts, deletes := countsOf(w.plan()); puts != 1 || deletes != 0 {
+				t.Errorf("after the repair: %s", render(w.plan()))
+			}
+		})
 	}
-	w.now = w.now.Add(time.Hour)
+}
+
+// keepsAll expects that the one delete there is stays blocked.
+func (w *world) keepsAll(when string) {
+	w.t.Helper()
 	if p := w.plan(); !p.Empty() || len(p.Blocked) != 1 {
-		t.Errorf("an old backup plans\n%s", render(p))
-	}
-	w.takeEpoch() // the patcher has noticed
-	w.setDeployment("web", wish(1, "b", "region", "north"))
-	w.sync()
-	if puts, deletes := countsOf(w.plan()); puts != 1 || deletes != 0 {
-		t.Errorf("after the repair: %s", render(w.plan()))
+		w.t.Fatalf("%s it plans\n%s", when, render(p))
 	}
 }
 

@@ -54,8 +54,7 @@ func (s *State) imminent(x *pair) bool {
 	case put:
 		return !x.deployment.regressed()
 	case remove:
-		c := causeOf(x.deployment, x.device)
-		return !c.Doubtful() && s.mirror.mayDelete(x.deployment, x.device, c)
+		return s.mirror.vouched() && !causeOf(x.deployment, x.device).Doubtful()
 	default:
 		return false
 	}

@@ -31,28 +31,28 @@ type State struct {
 
 // mirror is what fleet-resources says of itself.
 type mirror struct {
-	epoch       uint64       // revision of _epoch; 0 means none
-	epochAt     time.Time    // the server's stamp on it
-	newestEpoch uint64       // the highest such revision ever seen
-	newestAt    time.Time    // the latest such stamp ever seen
-	synced      fleet.Synced // zero means none
-	syncedAt    uint64       // revision of _synced
-	leased      bool         // _lease has a live value
-	stirred     time.Time    // last message under a key without "_"
-	confirmed   time.Time    // since when deletes are allowed
+	reading   bool         // it is being read anew: what comes may be old
+	newest    uint64       // the greatest revision that came since the reading began
+	epoch     uint64       // revision of _epoch; 0 means none
+	epochTerm string       // in which it was taken
+	synced    fleet.Synced // zero means none
+	syncedAt  uint64       // revision of _synced
+	alive     bool         // _lease was written since the mirror was read, and has not ended since
+	leaseTerm string       // in which it was written
+	stirred   time.Time    // last message under a key without "_"
+	confirmed time.Time    // since when deletes are allowed
 }
 
 // whole reports whether the mirror was whole at some time: puts need that.
 func (m *mirror) whole() bool { return m.synced.Epoch != 0 }
 
-// current reports whether the mirror is whole under its own last epoch: deletes need that.
-func (m *mirror) current() bool { return m.whole() && m.synced.Epoch == m.epoch && !m.restored() }
-
-// restored reports whether the epoch came back with an old backup of the stream: that mirror says nothing
-// about now. Then it is older than one seen before by its revision and by its stamp. One of the two alone
-// proves nothing: when the clocks of servers differ, stamps go back when another one leads the stream, and
-// revisions when it was created anew.
-func (m *mirror) restored() bool { return m.epoch < m.newestEpoch && m.epochAt.Before(m.newestAt) }
+// vouched reports whether a patcher stands behind the mirror now: deletes need that. The mirror is whole
+// under its own last epoch, and who took that epoch has been seen to renew its lease since the mirror was
+// read. What is in the bucket proves nothing by itself: an old backup holds an epoch and a lease, too. Nor
+// do stamps, when the clocks of servers differ.
+func (m *mirror) vouched() bool {
+	return m.whole() && m.synced.Epoch == m.epoch && m.alive && m.leaseTerm == m.epochTerm
+}
 
 // New returns the state of two empty buckets.
 func New(b Brake) *State {
@@ -85,8 +85,11 @@ func (s *State) Hold() (h fleet.Hold, ok bool) {
 // is answered.
 func (s *State) MirrorWhole() bool { return s.mirror.whole() }
 
+// Reread says that the mirror is about to be read anew. What comes may be old until [State.Stir].
+func (s *State) Reread() { s.mirror.reading, s.mirror.alive, s.mirror.newest = true, false, 0 }
+
 // Stir says that the mirror was read anew: whatever waits for it to be quiet waits from this time on.
-func (s *State) Stir(at time.Time) { s.mirror.stirred = at }
+func (s *State) Stir(at time.Time) { s.mirror.reading, s.mirror.stirred = false, at }
 
 func (s *State) deployment(name fleet.DeploymentName) *deployment {
 	p := s.deployments[name]

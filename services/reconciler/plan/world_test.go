@@ -28,6 +28,7 @@ type world struct {
 	desired map[string]Message
 	state   *State
 	epoch   uint64         // of the mirror
+	term    string         // of the mirror's lease
 	writes  map[string]int // writes per desired-state key
 }
 
@@ -37,7 +38,7 @@ func begin() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
 func newWorld(t failer) *world {
 	return &world{
 		t: t, now: begin(), seq: 1000, state: New(DefaultBrake()),
-		mirror: map[string]Message{}, desired: map[string]Message{}, writes: map[string]int{},
+		mirror: map[string]Message{}, desired: map[string]Message{}, writes: map[string]int{}, term: "first",
 	}
 }
 
@@ -76,7 +77,7 @@ func (w *world) whole() {
 }
 
 func (w *world) takeEpoch() {
-	w.ok(w.say(Message{Key: fleet.KeyEpoch, Value: []byte("{}")}))
+	w.ok(w.say(Message{Key: fleet.KeyEpoch, Value: mustJSON(w.t, fleet.EpochRecord{Term: w.term})}))
 	w.epoch = w.seq
 }
 
@@ -85,11 +86,11 @@ func (w *world) sync() {
 }
 
 func (w *world) lease(held bool) {
-	op := Put
-	if !held {
-		op = Expired
+	m := Message{Key: fleet.KeyLease, Op: Expired}
+	if held {
+		m.Op, m.Value = Put, mustJSON(w.t, fleet.LeaseRecord{Term: w.term})
 	}
-	w.ok(w.say(Message{Key: fleet.KeyLease, Op: op}))
+	w.ok(w.say(m))
 }
 
 func (w *world) setDevice(id string, e fleet.MirrorDevice) {

@@ -35,6 +35,9 @@ func (s *source) Begin(p kv.Pass) {
 	defer s.view.mu.Unlock()
 	s.synced, s.pass, s.seq = false, p, 0
 	s.aside.Reset()
+	if s == s.view.mirror {
+		s.view.state.Reread()
+	}
 	s.view.notify()
 }
 
