@@ -100,6 +100,9 @@ func (w *world) calm() {
 	if !w.connected {
 		w.connect()
 	}
+	for _, name := range slices.Sorted(maps.Keys(w.desired())) {
+		w.step(protocol.Observed{Deployment: name}) // what crashed runs again
+	}
 	w.step(protocol.ResyncAsked{})
 	end := w.now.Add(2 * time.Minute)
 	for w.now.Before(end) {
