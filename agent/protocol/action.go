@@ -54,6 +54,7 @@ const (
 	NoteMalformed   NoteText = "desired state is malformed, the one before it stays"
 	NoteIncomplete  NoteText = "snapshot is incomplete, nothing removed"
 	NoteBadSnapshot NoteText = "snapshot is malformed"
+	NoteOverrun     NoteText = "snapshot came behind too many changes, asking again"
 	NoteAskFailed   NoteText = "snapshot was not answered"
 	NoteApplyFailed NoteText = "workload was not applied"
 	NoteNotRemoved  NoteText = "workload was not removed"

@@ -20,6 +20,8 @@ type asking struct {
 	sent  time.Time // when the last snapshot was begun
 	again bool      // something happened during the request that its answer may not know
 
+	spoiled bool // live messages that the answer may not know were dropped: it must not be taken over
+
 	failures int       // unanswered requests in a row
 	urges    int       // requests out of turn, lately
 	urged    time.Time // the last one
@@ -39,7 +41,7 @@ func (m *Machine) askNow(now time.Time) {
 		return
 	}
 	a := &m.ask
-	a.at, a.sent, a.again = time.Time{}, now, false
+	a.at, a.sent, a.again, a.spoiled = time.Time{}, now, false, false
 	a.pages, a.whole, a.entries = 0, true, values{}
 	a.newer = map[fleet.DeploymentName]uint64{}
 	a.asked = m.desired()
@@ -95,6 +97,11 @@ func (m *Machine) askAfterFailure(now time.Time) {
 func (m *Machine) pageGot(now time.Time, e PageGot) {
 	a := &m.ask
 	if e.ID != a.id {
+		return
+	}
+	if a.spoiled {
+		m.note(NoteOverrun, "", "")
+		m.askAfterFailure(now)
 		return
 	}
 	p := e.Page

@@ -17,7 +17,8 @@
 // The basis is the sequence of desired-state up to which a snapshot holds, and the last sequence seen
 // of each key since. While a request is under way live messages are kept, and with a basis obeyed too. A
 // complete snapshot replaces all knowledge; then the kept messages above its sequence apply; only
-// the difference reaches the runtime. Sequences are never compared across snapshots.
+// the difference reaches the runtime. Sequences are never compared across snapshots. When too many are
+// kept a snapshot under way counts as not answered: it would take back what was obeyed since it was made.
 //
 // # Invariants
 //

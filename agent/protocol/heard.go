@@ -15,18 +15,18 @@ func (m *Machine) heard(now time.Time, l Live) {
 		return
 	}
 	if !m.basis.valid {
-		m.keep(now, l)
+		m.keep(l)
 		m.askSoon(now)
 		return
 	}
 	if m.basis.old(l) || m.basis.gap(l) {
 		m.note(NoteGap, l.Deployment, "")
 		m.doubt(now)
-		m.keep(now, l)
+		m.keep(l)
 		return
 	}
 	if m.ask.id != 0 {
-		m.keep(now, l)
+		m.keep(l)
 	}
 	m.basis.saw(l)
 	m.obey(now, l)
@@ -54,12 +54,12 @@ func (m *Machine) doubt(now time.Time) {
 	m.askSoon(now)
 }
 
-// keep stores a message until the next snapshot is there. When there are too many, what is kept is
-// worth nothing, and nor is the snapshot under way.
-func (m *Machine) keep(now time.Time, l Live) {
+// keep stores a message until the next snapshot is there. When there are too many, the snapshot under way
+// is worth nothing: it may be older than those that are dropped. One that is asked for later knows them.
+func (m *Machine) keep(l Live) {
 	if len(m.kept) == maxKept {
 		m.kept = nil
-		m.doubt(now)
+		m.ask.spoiled = true
 	}
 	m.kept = append(m.kept, l)
 }

@@ -133,6 +133,14 @@ func (w *world) moves() map[string]func(*rapid.T) {
 				w.write(name, protocol.Expired, 0)
 			}
 		},
+		"flood": func(t *rapid.T) {
+			for ; len(w.transit) > 0; w.transit = w.transit[1:] {
+				w.deliver(0)
+			}
+			if name := names.Draw(t, "name"); w.connected {
+				w.flood(name)
+			}
+		},
 		"deliver":  func(t *rapid.T) { w.transfer(t, true, true) },
 		"deliver2": func(t *rapid.T) { w.transfer(t, true, true) },
 		"repeat":   func(t *rapid.T) { w.transfer(t, true, false) },

@@ -122,7 +122,7 @@ func (s *script) run(args []string) {
 	case "fail":
 		s.step(protocol.AskFailed{ID: s.ask, Code: fleet.Code(a.number("code")), Err: "refused"})
 	case "live":
-		s.step(s.live(name, a))
+		s.lives(s.live(name, a), max(a.number("times"), 1))
 	case "ack", "refuse", "unknown":
 		o := map[string]protocol.Outcome{"ack": protocol.Acknowledged, "refuse": protocol.Refused, "unknown": protocol.Unknown}
 		s.step(protocol.Published{ID: s.flight[a.first], Outcome: o[args[0]]})
@@ -180,6 +180,14 @@ func (s *script) value(label string) []byte {
 	}
 	s.labels[fleet.Hash(b)] = label
 	return b
+}
+
+// lives delivers l so many times, each as the next change of the key.
+func (s *script) lives(l protocol.Live, times uint64) {
+	for range times {
+		s.step(l)
+		l.Sequence, l.Previous = l.Sequence+1, l.Sequence
+	}
 }
 
 func (s *script) live(name fleet.DeploymentName, a args) protocol.Live {

@@ -27,9 +27,11 @@ type world struct {
 	values    int
 
 	ask     *protocol.Ask
-	early   *fleet.Snapshot               // the answer to ask, when it was made before now
-	whole   bool                          // every page of the snapshot so far was complete
-	deletes map[fleet.DeploymentName]bool // deletes by the reconciler that were delivered on this connection
+	early   *fleet.Snapshot                 // the answer to ask, when it was made before now
+	whole   bool                            // every page of the snapshot so far was complete
+	asOf    uint64                          // of the snapshot's first page
+	obeyed  map[fleet.DeploymentName]uint64 // the last live message of each key, if it was a put that was obeyed
+	deletes map[fleet.DeploymentName]bool   // deletes by the reconciler that were delivered on this connection
 	tasks   map[fleet.DeploymentName]protocol.Action
 	running map[fleet.DeploymentName]string
 	pubs    map[string]protocol.Publish
@@ -56,6 +58,7 @@ func newWorld(t *rapid.T) *world {
 func (w *world) boot(s protocol.State) {
 	w.connected, w.ask, w.early = false, nil, nil
 	w.deletes = map[fleet.DeploymentName]bool{}
+	w.obeyed = map[fleet.DeploymentName]uint64{}
 	w.tasks = map[fleet.DeploymentName]protocol.Action{}
 	w.pubs = map[string]protocol.Publish{}
 	m, err := protocol.New(protocol.Config{Device: "pi", Seed: rapid.Uint64().Draw(w.t, "seed")}, s, w.now)
@@ -71,6 +74,10 @@ func (w *world) step(e protocol.Event) {
 	before := w.desired()
 	actions := w.m.Step(w.now, e)
 	w.checkRemovals(e, before)
+	w.take(actions)
+}
+
+func (w *world) take(actions []protocol.Action) {
 	for _, a := range actions {
 		switch a := a.(type) {
 		case protocol.Ask:
@@ -100,7 +107,7 @@ func (w *world) task(d fleet.DeploymentName, a protocol.Action) {
 }
 
 // checkRemovals: only a complete snapshot or a delete by the reconciler takes a workload away, and what
-// somebody else wrote is never wanted.
+// somebody else wrote is never wanted. A snapshot does not take back what was obeyed after it was made.
 func (w *world) checkRemovals(e protocol.Event, before map[fleet.DeploymentName]string) {
 	after := w.desired()
 	for name := range before {
@@ -111,6 +118,9 @@ func (w *world) checkRemovals(e protocol.Event, before map[fleet.DeploymentName]
 		allowed := page && w.whole || w.deletes[name]
 		if !allowed {
 			w.t.Fatalf("%s was removed by %+v", name, e)
+		}
+		if page && w.obeyed[name] > w.asOf {
+			w.t.Fatalf("%s was obeyed as %d and removed by a snapshot as of %d", name, w.obeyed[name], w.asOf)
 		}
 	}
 	for name, label := range after {
@@ -163,6 +173,18 @@ func (w *world) write(name fleet.DeploymentName, op protocol.Op, epoch uint64) {
 	}
 }
 
+// flood writes and delivers more changes of a key than an agent keeps.
+func (w *world) flood(name fleet.DeploymentName) {
+	var l protocol.Live
+	for range 257 {
+		w.seq++
+		l = protocol.Live{Deployment: name, Sequence: w.seq, Previous: w.last[name], Epoch: 7, Value: []byte("{")}
+		w.last[name], w.bucket[name] = w.seq, entry{seq: w.seq, value: l.Value}
+		w.take(w.m.Step(w.now, l))
+	}
+	w.heard(l)
+}
+
 // repair is what the reconciler does about foreign writes.
 func (w *world) repair() {
 	for _, name := range slices.Sorted(maps.Keys(w.bucket)) {
@@ -188,6 +210,15 @@ func (w *world) deliver(i int) {
 		w.deletes[l.Deployment] = true
 	}
 	w.step(l)
+	w.heard(l)
+}
+
+// heard remembers what came of a live message.
+func (w *world) heard(l protocol.Live) {
+	delete(w.obeyed, l.Deployment)
+	if l.Op == protocol.Put && w.desired()[l.Deployment] == fleet.Hash(l.Value) {
+		w.obeyed[l.Deployment] = l.Sequence
+	}
 }
 
 // answer answers the request under way with a page of the bucket.
@@ -204,6 +235,9 @@ func (w *world) answer(complete bool) {
 		w.early = nil
 	}
 	w.whole = w.whole && page.Complete
+	if ask.Request.After == "" {
+		w.asOf = page.AsOf
+	}
 	w.step(protocol.PageGot{ID: ask.ID, Page: page})
 }
 
@@ -273,6 +307,7 @@ func (w *world) connect() {
 func (w *world) disconnect() {
 	w.connected, w.transit, w.ask, w.early = false, nil, nil, nil
 	clear(w.deletes)
+	clear(w.obeyed)
 	clear(w.pubs)
 	w.step(protocol.Disconnected{})
 }
