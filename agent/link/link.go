@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -22,14 +21,15 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// expiryStep is how often calls are checked for a time-out.
-const expiryStep = 100 * time.Millisecond
+// lookEvery is how often the link looks for calls that have timed out and messages that were dropped.
+const lookEvery = 100 * time.Millisecond
 
 // Link is a connection that agents share. It implements [agent.Conn].
 type Link struct {
-	nc   *nats.Conn
-	log  *slog.Logger
-	msgs chan *nats.Msg
+	nc      *nats.Conn
+	log     *slog.Logger
+	msgs    chan *nats.Msg
+	resyncs *intake // of all agents; only Run uses it
 
 	mu        sync.Mutex
 	online    bool
@@ -55,6 +55,7 @@ func New(nc *nats.Conn, o Options) *Link {
 	}
 	return &Link{
 		nc: nc, log: o.Log, msgs: make(chan *nats.Msg, o.Buffer), seats: map[fleet.DeviceID]*seat{},
+		resyncs:   &intake{}, // without a subscription nothing is missed
 		asks:      newCalls(nc, o.Window, o.Timeout),
 		publishes: newCalls(nc, o.Window, o.Timeout),
 	}
@@ -62,22 +63,25 @@ func New(nc *nats.Conn, o Options) *Link {
 
 // Run delivers messages until ctx is done.
 func (l *Link) Run(ctx context.Context) error {
-	for _, subject := range []string{l.asks.inbox + "*", l.publishes.inbox + "*", fleet.SubjectResyncAll} {
-		sub, err := l.nc.ChanSubscribe(subject, l.msgs)
+	for _, c := range []*calls{l.asks, l.publishes} {
+		answers, err := l.subscribe(c.inbox+"*", nil) // one that is dropped times out
 		if err != nil {
-			return fmt.Errorf("subscribe to %s: %w", subject, err)
+			return err
 		}
-		defer unsubscribe(sub)
+		defer answers.end()
 	}
+	resyncs, err := l.subscribe(fleet.SubjectResyncAll, protocol.ResyncAsked{})
+	if err != nil {
+		return err
+	}
+	defer resyncs.end()
+	l.resyncs = resyncs
 	status := l.nc.StatusChanged()
 	defer l.nc.RemoveStatusListener(status)
-	ticker := time.NewTicker(expiryStep)
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	l.connection()
 	for {
-		if len(l.msgs) == cap(l.msgs) {
-			l.overflow()
-		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -86,7 +90,7 @@ func (l *Link) Run(ctx context.Context) error {
 		case m := <-l.msgs:
 			l.take(m)
 		case now := <-ticker.C:
-			l.expire(now)
+			l.tick(now)
 		}
 	}
 }
@@ -108,19 +112,34 @@ func (l *Link) connection() {
 	}
 }
 
-// overflow tells every agent that messages were dropped. Answers among them time out.
-func (l *Link) overflow() {
-	l.log.Warn("messages came faster than they were taken, agents ask again")
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all(protocol.Lost{})
-}
-
-func (l *Link) expire(now time.Time) {
+// tick looks for what nobody tells the link.
+func (l *Link) tick(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asks.expire(now)
 	l.publishes.expire(now)
+	l.makeUp()
+}
+
+// makeUp tells the agents whose messages were dropped, and only them: the others need not ask. The caller
+// holds the lock.
+func (l *Link) makeUp() {
+	agents := 0
+	if l.resyncs.missed() {
+		agents = len(l.seats)
+		l.all(l.resyncs.loss)
+	}
+	for _, s := range l.seats {
+		for _, in := range s.intakes {
+			if in.missed() {
+				agents++
+				s.post(in.loss)
+			}
+		}
+	}
+	if agents > 0 {
+		l.log.Warn("messages came faster than they were taken, agents ask again", "agents", agents)
+	}
 }
 
 // all posts an event to every seat. The caller holds the lock.
@@ -129,8 +148,5 @@ func (l *Link) all(e protocol.Event) {
 		s.post(e)
 	}
 }
-
-// unsubscribe ends a subscription. On a connection that is closed it has ended already.
-func unsubscribe(sub *nats.Subscription) { _ = sub.Unsubscribe() }
 
 var _ agent.Conn = (*Link)(nil)

@@ -200,7 +200,7 @@ func TestLink_ConnectionsAndMessages(t *testing.T) {
 	}
 }
 
-// TestLink_Overflow: when messages come faster than they are taken, agents are told to ask again.
+// TestLink_Overflow: when messages come faster than they are taken, the agent is told to ask again.
 func TestLink_Overflow(t *testing.T) {
 	server := fleettest.NATS(t)
 	nc, operator := server.Conn(t, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})), server.Conn(t)
@@ -213,7 +213,7 @@ func TestLink_Overflow(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10 { // nobody takes them yet
-		if err := operator.Publish(fleet.ResyncSubject("pi"), nil); err != nil {
+		if err := operator.Publish(fleet.LiveSubject(fleet.Pair{Device: "pi", Deployment: "web"}), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

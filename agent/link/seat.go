@@ -13,10 +13,10 @@ import (
 
 // seat is one agent's place. It implements [agent.Seat].
 type seat struct {
-	link   *Link
-	device fleet.DeviceID
-	post   func(protocol.Event)
-	subs   []*nats.Subscription
+	link    *Link
+	device  fleet.DeviceID
+	post    func(protocol.Event)
+	intakes []*intake
 }
 
 // Join implements [agent.Conn]. A device that has joined already is refused.
@@ -27,13 +27,16 @@ func (l *Link) Join(device fleet.DeviceID, post func(protocol.Event)) (agent.Sea
 		return nil, fmt.Errorf("%s has joined this connection already", device)
 	}
 	s := &seat{link: l, device: device, post: post}
-	for _, subject := range []string{fleet.LiveSubjects(device), fleet.ResyncSubject(device)} {
-		sub, err := l.nc.ChanSubscribe(subject, l.msgs)
+	for subject, loss := range map[string]protocol.Event{
+		fleet.LiveSubjects(device):  protocol.Lost{},
+		fleet.ResyncSubject(device): protocol.ResyncAsked{},
+	} {
+		in, err := l.subscribe(subject, loss)
 		if err != nil {
 			s.unsubscribe()
-			return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+			return nil, err
 		}
-		s.subs = append(s.subs, sub)
+		s.intakes = append(s.intakes, in)
 	}
 	l.seats[device] = s
 	if l.online {
@@ -52,8 +55,8 @@ func (s *seat) Leave() {
 }
 
 func (s *seat) unsubscribe() {
-	for _, sub := range s.subs {
-		unsubscribe(sub)
+	for _, in := range s.intakes {
+		in.end()
 	}
 }
 
