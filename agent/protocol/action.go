@@ -57,6 +57,7 @@ const (
 	NoteOverrun     NoteText = "snapshot came behind too many changes, asking again"
 	NoteAskFailed   NoteText = "snapshot was not answered"
 	NoteApplyFailed NoteText = "workload was not applied"
+	NoteNotRevived  NoteText = "workload that ran before the restart was not applied"
 	NoteNotRemoved  NoteText = "workload was not removed"
 )
 

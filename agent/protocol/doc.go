@@ -26,7 +26,8 @@
 //     that carries an epoch. An incomplete snapshot, an error, an expired key, a message without an epoch
 //     (foreign), one that names another key, or silence: none of them does.
 //   - A value of which the agent cannot make sense, or which the runtime refuses, is reported as failed
-//     with its own hash; the workload before it keeps running.
+//     with its own hash; the workload before it keeps running. After a restart that one is applied first,
+//     and again until the runtime takes it, or what is desired.
 //   - One publish per key is under way at a time; the latest value wins; it is repeated until it is
 //     acknowledged. So the last report in stream order is the agent's last word.
 //   - A report that says Running is about bytes which the runtime accepted, and is taken back

@@ -163,7 +163,10 @@ func (m *Machine) Deadline() (time.Time, bool) {
 	for _, w := range m.work {
 		at(w.hold)
 		if w.busy == idle {
-			at(w.retryAt)
+			at(w.retry.at)
+			if w.reviving() {
+				at(w.revival.at)
+			}
 		}
 		m.atSlot(&w.slot, at)
 	}

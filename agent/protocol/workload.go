@@ -13,19 +13,25 @@ type workload struct {
 	desired *value // nil: it is to go
 	good    *value // what the runtime ran last; nil: nothing, as far as the agent knows
 
-	restore bool   // good is to be applied before desired: the agent was restarted
+	restore bool   // the agent was restarted, and the runtime has not taken a value since
 	todo    bool   // the runtime has not been given desired (or its absence) yet
 	busy    task   // what the runtime is doing
 	given   *value // what it is doing it with, while applying
 	stop    bool   // the Apply under way was interrupted
 
-	failures int       // of the runtime in a row
-	retryAt  time.Time // when to try again; zero = no need
+	retry   retry // of desired, or its absence
+	revival retry // of good, while it is to be restored
 
 	report fleet.Report
 	slot   slot
 	hold   time.Time // the report waits until then for the runtime's word; zero = it does not wait
 	gone   bool      // removed; what is left is to say so
+}
+
+// retry is when to try again what the runtime failed to do.
+type retry struct {
+	failures int       // in a row
+	at       time.Time // zero = not after a failure
 }
 
 // task is what the runtime is doing with a workload.
@@ -39,24 +45,31 @@ const (
 
 // wanted makes v what is desired. The caller reports.
 func (w *workload) wanted(v *value) {
+	if w.good != nil && w.good.hash == v.hash {
+		v = w.good // not to be revived beside itself
+	}
 	w.desired, w.gone, w.hold = v, false, time.Time{}
 	w.todo = v.check() == nil
-	w.failures, w.retryAt = 0, time.Time{}
+	w.retry = retry{}
 }
 
 func (w *workload) unwanted() {
 	w.desired, w.restore, w.todo, w.hold = nil, false, true, time.Time{}
-	w.failures, w.retryAt = 0, time.Time{}
+	w.retry = retry{}
 }
+
+// reviving reports whether good is to be brought back after a restart: desired is another value, of which
+// nobody knows whether it will ever run.
+func (w *workload) reviving() bool { return w.restore && w.good != w.desired }
 
 // next says what the runtime is to do now, and with which value.
 func (w *workload) next(now time.Time) (task, *value) {
 	switch {
 	case w.busy != idle:
 		return idle, nil
-	case w.restore:
+	case w.reviving() && !now.Before(w.revival.at):
 		return applying, w.good
-	case !w.todo && (w.retryAt.IsZero() || now.Before(w.retryAt)):
+	case !w.todo && !passed(w.retry.at, now):
 		return idle, nil
 	case w.desired == nil:
 		return removing, nil
@@ -88,10 +101,10 @@ func (m *Machine) drive(now time.Time, w *workload) {
 		}
 		m.do(Apply{Deployment: w.name, Hash: v.hash, Desired: d})
 	}
-	if !w.restore {
-		w.todo, w.retryAt = false, time.Time{}
+	if v == w.desired {
+		w.todo, w.retry.at = false, time.Time{}
 	}
-	w.busy, w.given, w.restore, w.stop = task, v, false, false
+	w.busy, w.given, w.stop = task, v, false
 }
 
 func (m *Machine) applied(now time.Time, e Applied) {
@@ -101,22 +114,34 @@ func (m *Machine) applied(now time.Time, e Applied) {
 	}
 	v := w.given
 	w.busy, w.given = idle, nil
-	if e.Err == "" {
-		w.good = v
+	switch {
+	case e.Err == "":
+		w.good, w.restore = v, false
 		m.changed = true
+	case v == w.good && w.reviving():
+		m.notRevived(now, w, e.Err)
 	}
 	if w.desired != v || w.todo {
 		return // about something else than what is wanted now
 	}
 	w.hold = time.Time{}
 	if e.Err == "" {
-		w.failures = 0
+		w.retry.failures = 0
 		m.say(now, w, fleet.PhaseRunning, "")
 		return
 	}
 	m.note(NoteApplyFailed, w.name, e.Err)
-	m.tryAgain(now, w)
+	m.tryAgain(now, &w.retry)
 	m.say(now, w, fleet.PhaseFailed, e.Err)
+}
+
+// notRevived goes on trying: until something runs, a malformed or failing wish must not end what ran before
+// the restart. An interrupted try counts as one, so that what is desired now comes first.
+func (m *Machine) notRevived(now time.Time, w *workload, failure string) {
+	if !w.stop {
+		m.note(NoteNotRevived, w.name, failure)
+	}
+	m.tryAgain(now, &w.revival)
 }
 
 func (m *Machine) removed(now time.Time, e Removed) {
@@ -128,7 +153,7 @@ func (m *Machine) removed(now time.Time, e Removed) {
 	if e.Err != "" {
 		m.note(NoteNotRemoved, w.name, e.Err)
 		if w.desired == nil {
-			m.tryAgain(now, w)
+			m.tryAgain(now, &w.retry)
 		}
 		return
 	}
@@ -140,9 +165,9 @@ func (m *Machine) removed(now time.Time, e Removed) {
 	}
 }
 
-func (m *Machine) tryAgain(now time.Time, w *workload) {
-	w.failures++
-	w.retryAt = now.Add(m.cfg.Runtime.delay(w.failures, m.rng))
+func (m *Machine) tryAgain(now time.Time, r *retry) {
+	r.failures++
+	r.at = now.Add(m.cfg.Runtime.delay(r.failures, m.rng))
 }
 
 func (m *Machine) observed(now time.Time, e Observed) {
