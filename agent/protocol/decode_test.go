@@ -168,7 +168,8 @@ func TestState_RoundTrip(t *testing.T) {
 	want := protocol.State{Device: "pi", Workloads: []protocol.Stored{
 		{Deployment: "a", Desired: []byte("<&>"), Report: report()},
 		{Deployment: "b", Removed: true, Good: []byte("good"), Report: report()},
-		{Deployment: "c", Report: report()}, // an empty value is malformed, and no removal
+		{Deployment: "c", Desired: []byte("good"), Ran: true, Report: report()},
+		{Deployment: "d", Report: report()}, // an empty value is malformed, and no removal
 	}}
 	b, err := protocol.EncodeState(want)
 	if err != nil {

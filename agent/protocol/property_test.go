@@ -20,7 +20,7 @@ func TestMachine_ConvergesOnTheBucket(t *testing.T) {
 		w := newWorld(t)
 		w.connect()
 		t.Repeat(w.moves())
-		w.calm()
+		w.calm(func(protocol.Apply) string { return "" })
 
 		want := map[fleet.DeploymentName]string{}
 		for name, e := range w.bucket {
@@ -93,8 +93,29 @@ func TestMachine_FollowsLiveMessages(t *testing.T) {
 	})
 }
 
-// calm ends all trouble and lets everything that is under way end well.
-func (w *world) calm() {
+// TestMachine_RunsWhatRanLast: whatever happened before, restarts of the device included, and while the
+// runtime refuses everything newer, a workload that is wanted runs what it ran last.
+func TestMachine_RunsWhatRanLast(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		w.connect()
+		t.Repeat(w.moves())
+		w.calm(func(a protocol.Apply) string {
+			if a.Hash != w.good[a.Deployment] {
+				return "boom"
+			}
+			return ""
+		})
+		for name, hash := range w.good {
+			if w.running[name] != hash {
+				t.Fatalf("%s does not run what it ran last, but %q", name, w.running[name])
+			}
+		}
+	})
+}
+
+// calm ends all trouble and lets everything that is under way end well, but for values that fail.
+func (w *world) calm(failure func(protocol.Apply) string) {
 	w.repair()
 	w.transit = nil
 	if !w.connected {
@@ -104,13 +125,18 @@ func (w *world) calm() {
 		w.step(protocol.Observed{Deployment: name}) // what crashed runs again
 	}
 	w.step(protocol.ResyncAsked{})
-	end := w.now.Add(2 * time.Minute)
+	end := w.now.Add(6 * time.Minute) // longer than any backoff
 	for w.now.Before(end) {
 		switch {
 		case w.ask != nil:
 			w.answer(true)
 		case len(w.tasks) > 0:
-			w.finish(slices.Min(slices.Collect(maps.Keys(w.tasks))), "")
+			d := slices.Min(slices.Collect(maps.Keys(w.tasks)))
+			if a, ok := w.tasks[d].(protocol.Apply); ok {
+				w.finish(d, failure(a))
+			} else {
+				w.finish(d, "")
+			}
 		case len(w.pubs) > 0:
 			w.settle(slices.Min(slices.Collect(maps.Keys(w.pubs))), protocol.Acknowledged, true)
 		default:

@@ -23,6 +23,7 @@ type Stored struct {
 	Deployment fleet.DeploymentName `json:"deployment"`
 	Desired    []byte               `json:"desired,omitempty"`
 	Removed    bool                 `json:"removed,omitempty"` // it is to be removed; Desired is absent
+	Ran        bool                 `json:"ran,omitempty"`     // Desired is what ran last
 	Good       []byte               `json:"good,omitempty"`    // what ran last, when it is another value
 	Report     fleet.Report         `json:"report"`
 }
@@ -36,7 +37,11 @@ func (m *Machine) State() State {
 		if w.desired != nil {
 			e.Desired = w.desired.bytes
 		}
-		if w.good != nil && (w.desired == nil || w.good.hash != w.desired.hash) {
+		switch {
+		case w.good == nil:
+		case w.desired != nil && w.good.hash == w.desired.hash:
+			e.Ran = true
+		default:
 			e.Good = w.good.bytes
 		}
 		s.Workloads = append(s.Workloads, e)
@@ -57,6 +62,9 @@ func (m *Machine) restore(s State, now time.Time) {
 		}
 		w.desired = newValue(e.Desired)
 		w.todo = w.desired.check() == nil
+		if e.Ran {
+			w.good = w.desired
+		}
 		w.restore = w.good != nil
 		if w.report.ObservedHash != w.desired.hash {
 			m.say(now, w, fleet.PhasePending, "")

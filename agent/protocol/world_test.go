@@ -34,6 +34,7 @@ type world struct {
 	deletes map[fleet.DeploymentName]bool   // deletes by the reconciler that were delivered on this connection
 	tasks   map[fleet.DeploymentName]protocol.Action
 	running map[fleet.DeploymentName]string
+	good    map[fleet.DeploymentName]string // what ran last of what is wanted all along, over restarts
 	pubs    map[string]protocol.Publish
 	reports map[string]fleet.Report
 }
@@ -48,7 +49,7 @@ func newWorld(t *rapid.T) *world {
 	w := &world{
 		t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), seq: 1000,
 		bucket: map[fleet.DeploymentName]entry{}, last: map[fleet.DeploymentName]uint64{},
-		running: map[fleet.DeploymentName]string{}, reports: map[string]fleet.Report{},
+		running: map[fleet.DeploymentName]string{}, good: map[fleet.DeploymentName]string{}, reports: map[string]fleet.Report{},
 	}
 	w.boot(protocol.State{})
 	return w
@@ -74,6 +75,8 @@ func (w *world) step(e protocol.Event) {
 	before := w.desired()
 	actions := w.m.Step(w.now, e)
 	w.checkRemovals(e, before)
+	after := w.desired()
+	maps.DeleteFunc(w.good, func(name fleet.DeploymentName, _ string) bool { return after[name] == "" })
 	w.take(actions)
 }
 
@@ -273,7 +276,7 @@ func (w *world) finish(d fleet.DeploymentName, failure string) {
 	switch a := a.(type) {
 	case protocol.Apply:
 		if failure == "" {
-			w.running[d] = a.Hash
+			w.running[d], w.good[d] = a.Hash, a.Hash
 		}
 		w.step(protocol.Applied{Deployment: d, Err: failure})
 	case protocol.Remove:
