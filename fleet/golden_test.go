@@ -78,6 +78,7 @@ func goldenCases() []goldenCase {
 		{"live", MirrorDeployment{UID: uid, Generation: 3, TargetSelector: sel, Score: score}},
 		{"deleting", MirrorDeployment{UID: uid, Generation: 4, Score: Score{Type: "noop"}, Deleting: true}},
 		{"tombstone", MirrorDeployment{Tombstone: tombstone}},
+		{"invalid", MirrorDeployment{UID: uid, Generation: 5, Invalid: "it cannot be mirrored: 614436 bytes, at most 524288"}},
 		{"live", MirrorDevice{UID: uid, Generation: 1, Labels: labels, Reported: labels, Status: deviceStatus, Quarantined: true}},
 		{"deleting", MirrorDevice{UID: uid, Generation: 2, Deleting: true}},
 		{"tombstone", MirrorDevice{Tombstone: &Tombstone{UID: uid, Cause: TombstoneVanished, At: at}}},

@@ -10,12 +10,14 @@ const MaxMirrorSize = 512 << 10
 
 // MirrorDeployment is the value of a key "deployment.<name>" of the mirror: a Deployment, trimmed to
 // what the operator reads. With a Tombstone the resource is gone and the other fields are empty.
-// Selector and score are carried as written, however deep the score is; the reconciler judges them.
+// Selector and score are carried as written, however deep the score is; the reconciler judges them. What
+// cannot be carried at all is left out, and Invalid says why.
 type MirrorDeployment struct {
 	UID            string     `json:"uid,omitempty"`
 	Generation     int64      `json:"generation,omitempty"`
 	TargetSelector Selector   `json:"targetSelector"`
 	Score          Score      `json:"score"`
+	Invalid        string     `json:"invalid,omitempty"`
 	Deleting       bool       `json:"deleting,omitempty"`
 	Tombstone      *Tombstone `json:"tombstone,omitempty"`
 }

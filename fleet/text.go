@@ -55,3 +55,9 @@ func ClipError(s string) string {
 	}
 	return s[:end]
 }
+
+// InvalidText returns what an error that wraps [ErrInvalid] says is wrong, for people: without the word that
+// each layer puts in front, cut by [ClipError].
+func InvalidText(err error) string {
+	return ClipError(strings.ReplaceAll(err.Error(), ErrInvalid.Error()+": ", ""))
+}

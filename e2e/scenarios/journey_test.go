@@ -103,19 +103,36 @@ func TestJourney_BadDeploymentDoesNotDisturb(t *testing.T) {
 	if err := s.API.TryApply(lab.Deployment{Name: "bad.name", Selector: region("north")}); err == nil {
 		t.Error("a name with a dot was admitted")
 	}
-	big := deployment("big", region("north"))
-	big.Score.Data = []byte(`{"blob":"` + strings.Repeat("x", fleet.MaxScoreSize) + `"}`)
-	if err := s.API.TryApply(big); err == nil {
-		s.Eventually(20*time.Second, "the oversized Deployment stalled", func(ctx context.Context) error {
-			status, raw, err := s.API.Status(ctx, "big")
-			if c := lab.Condition(status, fleet.ConditionStalled); err == nil && (c.Status != fleet.ConditionTrue || c.Reason != fleet.ReasonInvalid) {
-				err = fmt.Errorf("status %s", raw)
-			}
-			return err
-		})
+	s.API.Apply(deployment("good", region("north")))
+	settled(t, s, "good", counts(1, 1, 0, 0, 0), fleet.ConditionTrue)
+	for name, size := range map[string]int{"big": fleet.MaxScoreSize, "huge": fleet.MaxMirrorSize, "good": fleet.MaxMirrorSize} {
+		d := deployment(name, region("north"))
+		d.Score.Data = []byte(`{"blob":"` + strings.Repeat("x", size) + `"}`)
+		s.API.Apply(d)
+		stalled(s, name)
+	}
+	keys, err := s.NATS.Keys(t.Context(), fleet.BucketDesiredState)
+	if err != nil || len(keys) != 1 {
+		t.Errorf("%d keys, want the one of before the edit (%v)", len(keys), err)
 	}
 	s.API.Apply(deployment("good", region("north")))
 	settled(t, s, "good", counts(1, 1, 0, 0, 0), fleet.ConditionTrue)
+}
+
+// stalled waits until a Deployment's status says of its present generation that it is invalid.
+func stalled(s *lab.Stack, name string) {
+	s.Eventually(20*time.Second, name+" stalled", func(ctx context.Context) error {
+		u, err := s.API.Get(ctx, fleet.KindDeployment, name)
+		if err != nil {
+			return err
+		}
+		status, raw, err := s.API.Status(ctx, name)
+		if c := lab.Condition(status, fleet.ConditionStalled); err == nil &&
+			(c.Status != fleet.ConditionTrue || c.Reason != fleet.ReasonInvalid || status.ObservedGeneration != u.GetGeneration()) {
+			err = fmt.Errorf("status %s", raw)
+		}
+		return err
+	})
 }
 
 // must returns what a command printed, and fails the test when it did not work.

@@ -60,12 +60,14 @@ func encodeDeployment(m metadata, resource map[string]any, most int) ([]byte, er
 		d.TargetSelector, d.Score = spec.TargetSelector, spec.Score
 	}
 	value, err := encode(d, err, most, func(b []byte) error { _, err := fleet.DecodeMirrorDeployment(b); return err })
-	if err != nil && d.Deleting {
-		// its wish no longer counts, and its finalizer must come off
-		d.TargetSelector, d.Score = fleet.Selector{}, fleet.Score{}
-		return marshal(d)
+	if err == nil {
+		return value, nil
 	}
-	return value, err
+	d.TargetSelector, d.Score = fleet.Selector{}, fleet.Score{}
+	if !d.Deleting { // else its wish no longer counts
+		d.Invalid = fleet.InvalidText(err)
+	}
+	return marshal(d)
 }
 
 func encodeDevice(m metadata, resource map[string]any, most int) ([]byte, error) {
@@ -94,10 +96,10 @@ func encode(v any, invalid error, most int, check func([]byte) error) ([]byte, e
 		return nil, err
 	}
 	if err := check(b); err != nil {
-		return nil, fmt.Errorf("the resource cannot be mirrored: %w", err)
+		return nil, fmt.Errorf("it cannot be mirrored: %w", err)
 	}
 	if len(b) > most {
-		return nil, fmt.Errorf("%w: the resource cannot be mirrored: it needs %d bytes, the NATS server takes %d (max_payload)", fleet.ErrInvalid, len(b), most)
+		return nil, fmt.Errorf("%w: it cannot be mirrored: it needs %d bytes, the NATS server takes %d (max_payload)", fleet.ErrInvalid, len(b), most)
 	}
 	return b, nil
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -57,9 +58,9 @@ func (s *State) compile(p *deployment, e fleet.MirrorDeployment) {
 	old := p.value
 	p.matcher, p.value, p.invalid = selector.Matcher{}, nil, ""
 	if p.presence == live && !p.deleting {
-		matcher, value, err := Target(e.UID, e.TargetSelector, e.Score)
+		matcher, value, err := targetOf(e)
 		if err != nil {
-			p.invalid = shortened(strings.TrimPrefix(err.Error(), fleet.ErrInvalid.Error()+": "))
+			p.invalid = shortened(fleet.InvalidText(err))
 		} else {
 			p.matcher, p.value = matcher, s.values.use(value)
 		}
@@ -82,6 +83,14 @@ func shortened(s string) string {
 		s = s[:maxReason] + "…"
 	}
 	return strings.ToValidUTF8(s, "")
+}
+
+// targetOf is [Target] of a mirror entry, which may say itself that there is none.
+func targetOf(e fleet.MirrorDeployment) (selector.Matcher, []byte, error) {
+	if e.Invalid != "" {
+		return selector.Matcher{}, nil, fmt.Errorf("%w: %s", fleet.ErrInvalid, e.Invalid)
+	}
+	return Target(e.UID, e.TargetSelector, e.Score)
 }
 
 // Target returns whom a Deployment means and what it wants there: canonical bytes, shared by all of

@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "rewrite the expected lines of testdata/
 //	epoch | synced | lease | unlease      each of these alone
 //	device ID [k=v …] [deleting] [quarantined] [state=S]
 //	devices FROM TO [k=v …]               n devices d001 …
-//	deployment NAME gen=N score=S [sel=k=v,…] [uid=U] [deleting]
+//	deployment NAME gen=N score=S [sel=k=v,…] [uid=U] [deleting] [invalid=TEXT]
 //	tombstone device|deployment NAME deleted|vanished
 //	gone KEY | foreign KEY [VALUE] | unforeign KEY     in the mirror: no message, a foreign put, a foreign marker
 //	expired KEY                           in the mirror: the marker of a time to live that ended
@@ -298,6 +298,8 @@ func parseDeployment(t *testing.T, words []string) fleet.MirrorDeployment {
 			e.UID = v
 		case "deleting":
 			e.Deleting = true
+		case "invalid":
+			e.Invalid, e.Score = v, fleet.Score{}
 		case "sel":
 			for term := range strings.SplitSeq(v, ",") {
 				lk, lv, _ := strings.Cut(term, "=")
