@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 
 	"harmony.dev/fleet/service"
 )
@@ -108,13 +109,13 @@ func commandNames(commands []*cli.Command) []string {
 	return names
 }
 
-// nearest returns the name that shares a prefix of at least two letters with the typed one, or "".
+// nearest returns the name that a typed one begins, or from which it is at most two letters away, or "".
 func nearest(typed string, names []string) string {
 	if len(typed) < 2 {
 		return ""
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n, typed[:2]) {
+		if strings.HasPrefix(n, typed) || len(typed) > 3 && smetrics.WagnerFischer(typed, n, 1, 1, 1) <= 2 {
 			return n
 		}
 	}

@@ -28,6 +28,10 @@ func TestRun_WrongCommandLinesEndWithTwoAndNameWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"stauts", `unknown command "stauts": did you mean "status"?`},
 		{"frobnicate", `unknown command "frobnicate"`},
+		{"delete", `unknown command "delete": 'fleet --help'`},
+		{"ver", `did you mean "version"?`},
+		{"get device pi-1 -l a=1", "named or filtered"},
+		{"status --nats-url http://h", `scheme "http"`},
 		{"frobnicate --help", `frobnicate`},
 		{"get", "say what to get"},
 		{"get pods", `unknown kind "pods"`},
@@ -76,11 +80,12 @@ type operator struct {
 	t       *testing.T
 	nc      *nats.Conn
 	devices []fleet.DeviceView
+	state   fleet.State // of the services
 }
 
 func startOperator(t *testing.T) (*operator, string) {
 	srv := fleettest.NATS(t)
-	o := &operator{t: t, nc: srv.Conn(t)}
+	o := &operator{t: t, nc: srv.Conn(t), state: fleet.StateReady}
 	for _, name := range []string{"pi-1", "pi-2", "pi-3"} {
 		at := time.Now().Add(-5 * time.Second)
 		o.devices = append(o.devices, fleet.DeviceView{
@@ -99,7 +104,7 @@ func (o *operator) serve(service string, ready bool, more func(*rpc.Server)) {
 	}
 	err = rpc.Handle(s, fleet.HealthEndpoint(service), func(context.Context, struct{}) (fleet.Health, error) {
 		h := fleet.Health{
-			Service: service, Instance: service + "-1", State: fleet.StateReady, Ready: ready,
+			Service: service, Instance: service + "-1", State: o.state, Ready: ready,
 			Reasons: []fleet.Reason{}, Lease: &fleet.LeaseHealth{Held: true, Epoch: 7},
 			Sources: []fleet.Source{{Name: "desired-state", Synced: ready, Done: 1, Total: 2, Reason: "reading"}},
 		}
@@ -185,6 +190,11 @@ func TestStatus_ExitCodeIsZeroOnlyWhenAllAreReady(t *testing.T) {
 	if code, stdout, stderr = invoke(t.Context(), args...); code != 0 || !strings.Contains(stdout, "holds") {
 		t.Errorf("all ready: exit %d, stderr %q, stdout\n%s", code, stderr, stdout)
 	}
+	o.state = fleet.StateHeld
+	if code, stdout, stderr = invoke(t.Context(), args...); code != 1 || !strings.Contains(stdout, "held") {
+		t.Errorf("held: exit %d, stderr %q, stdout\n%s", code, stderr, stdout)
+	}
+	o.state = fleet.StateReady
 	o.serve(fleet.ServicePatcher, false, nil)
 	if code, stdout, stderr = invoke(t.Context(), args...); code != 1 || !strings.Contains(stdout, "desired-state 50%") {
 		t.Errorf("a replica that is not ready: exit %d, stderr %q, stdout\n%s", code, stderr, stdout)

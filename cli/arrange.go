@@ -7,12 +7,18 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// completion is the flag by which a shell asks for what could come next.
+const completion = "--generate-bash-completion"
+
 // arrange puts flags where the parser wants them, so that people may write them anywhere: flags of
 // the program in front of the command, flags of the command in front of its arguments. Whatever it
 // does not know stays with the command, whose parser names it.
 func arrange(app *cli.App, args []string) []string {
 	if len(args) == 0 {
 		return args
+	}
+	if last := len(args) - 1; args[last] == completion {
+		return append(arrange(app, args[:last]), completion) // the parser looks for it there
 	}
 	var global, local, positional []string
 	var command *cli.Command

@@ -20,6 +20,7 @@ func TestArrange_FlagsMayStandAnywhere(t *testing.T) {
 		{"fleet nonsense -o json", "fleet -o nonsense json"},
 		{"fleet", "fleet"},
 		{"fleet get devices -o", "fleet get -o= devices"},
+		{"fleet get devices --generate-bash-completion", "fleet get devices --generate-bash-completion"},
 	} {
 		p := &program{out: io.Discard, err: io.Discard}
 		if got := strings.Join(arrange(p.app(), strings.Fields(c.in)), " "); got != c.want {

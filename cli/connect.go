@@ -66,7 +66,11 @@ func (p *program) server(c *cli.Context) (server, error) {
 		}
 		url, creds = dev["FLEET_NATS_URL"], cmp.Or(creds, dev["FLEET_NATS_CREDS"])
 	}
-	return server{url: cmp.Or(url, nats.DefaultURL), creds: creds}, nil
+	url = cmp.Or(url, nats.DefaultURL)
+	if err := service.CheckURL("--nats-url", url); err != nil {
+		return server{}, usagef("%v", err)
+	}
+	return server{url: url, creds: creds}, nil
 }
 
 // devEnv reads how to reach the development stack: of the working directory, else of the tree that this

@@ -111,6 +111,9 @@ func getListing(c *cli.Context, kind string) (listing, error) {
 		}
 		return deploymentListing(), nil
 	}
+	if c.NArg() == 2 && (c.IsSet("selector") || c.IsSet("state") || c.IsSet("deployment")) {
+		return listing{}, usagef("a device is named or filtered, not both: got %q and a filter", c.Args().Get(1))
+	}
 	filter, err := deviceFilter(c.String("selector"), c.String("state"), c.String("deployment"))
 	return deviceListing(filter), err
 }

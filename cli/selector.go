@@ -62,10 +62,13 @@ func selectorText(s fleet.Selector) string {
 }
 
 func deviceFilter(selector, state, deployment string) (fleet.DevicesListRequest, error) {
-	req := fleet.DevicesListRequest{State: fleet.DeviceState(state), Deployment: fleet.DeploymentName(deployment)}
-	switch req.State {
-	case "", fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen:
-	default:
+	req := fleet.DevicesListRequest{Deployment: fleet.DeploymentName(deployment)}
+	for _, known := range []fleet.DeviceState{"", fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen} {
+		if strings.EqualFold(state, string(known)) {
+			req.State, state = known, ""
+		}
+	}
+	if state != "" {
 		return req, usagef("unknown state %q: choose %s, %s or %s", state, fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen)
 	}
 	if selector == "" {

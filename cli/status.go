@@ -19,7 +19,7 @@ func (p *program) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "status",
 		Usage:       "show how the operator is: its services, replicas, lease holders and sources",
-		Description: "The exit code is 0 only when all three services answer, every replica is ready, and one of each acts.",
+		Description: "The exit code is 0 only when all three services answer, the state of every replica is ready, and one of each acts.",
 		Flags: []cli.Flag{
 			outputFlag(),
 			&cli.DurationFlag{Name: "wait", Value: time.Second, Usage: "how long to gather the answers of the replicas"},
@@ -87,14 +87,15 @@ func gatherHealth(ctx context.Context, nc *nats.Conn, wait time.Duration) ([]ser
 	return out, nil
 }
 
-// allReady reports whether every replica is ready and of each service one acts.
+// allReady reports whether the state of every replica is ready, not degraded, held or converging, and of
+// each service one acts.
 func allReady(services []serviceStatus) bool {
 	for _, s := range services {
 		if len(s.Replicas) == 0 || !s.acts() {
 			return false
 		}
 		for _, h := range s.Replicas {
-			if !h.Ready || h.State == fleet.StateDegraded {
+			if !h.Ready || h.State != fleet.StateReady {
 				return false
 			}
 		}
@@ -192,12 +193,17 @@ func sourcesText(sources []fleet.Source) string {
 
 func healthNotes(h fleet.Health) []string {
 	var notes []string
+	said := map[string]bool{}
 	for _, r := range h.Reasons {
-		notes = append(notes, fmt.Sprintf("%s (%s): %s: %s", h.Service, h.Instance, r.Reason, r.Message))
+		if !said[r.Message] {
+			notes = append(notes, fmt.Sprintf("%s (%s): %s: %s", h.Service, h.Instance, r.Reason, r.Message))
+		}
+		said[r.Message] = true
 	}
 	for _, s := range h.Sources {
-		if !s.Synced && s.Reason != "" {
+		if !s.Synced && s.Reason != "" && !said[s.Reason] {
 			notes = append(notes, fmt.Sprintf("%s (%s): %s is not in view: %s", h.Service, h.Instance, s.Name, s.Reason))
+			said[s.Reason] = true
 		}
 		if s.Poison > 0 {
 			notes = append(notes, fmt.Sprintf("%s (%s): %s: %d entries set aside, see 'fleet status -o yaml'", h.Service, h.Instance, s.Name, s.Poison))

@@ -108,9 +108,9 @@ Harmony Fleet runs. Stop it with Ctrl-C; the data stays in %[1]s.
 Try, in another shell:
 
 %[8]s
-  kubectl apply -f examples/web-north.yaml
-  kubectl get fdep
-  kubectl wait --for=condition=Ready fdep --all
+  kubectl%[9]s apply -f examples/web-north.yaml
+  kubectl%[9]s get fdep
+  kubectl%[9]s wait --for=condition=Ready fdep --all
 
   bin/fleet get deployments
   bin/fleet get devices -o wide
@@ -118,20 +118,27 @@ Try, in another shell:
   nats kv ls desired-state
   nats micro ls
 
+Without kubectl and nats of your own: make peers builds both into bin.
+
 `, st.rel(st.cfg.Dir), service.Redact(st.natsURL), st.rel(st.kubeconfig), st.cfg.Namespace,
-		loopback(st.cfg.Ports.Patcher), loopback(st.cfg.Ports.Reconciler), loopback(st.cfg.Ports.Aggregator), st.exports())
+		loopback(st.cfg.Ports.Patcher), loopback(st.cfg.Ports.Reconciler), loopback(st.cfg.Ports.Aggregator), st.exports(), st.inNamespace())
+}
+
+// inNamespace is the flag that kubectl needs when the kubeconfig is not the stack's own, whose context has
+// the namespace.
+func (st *stack) inNamespace() string {
+	if st.cfg.Kubeconfig == "" {
+		return ""
+	}
+	return " -n " + st.cfg.Namespace
 }
 
 // exports is what a shell needs so that the commands of the banner reach this stack.
 func (st *stack) exports() string {
 	if st.natsURL == nats.DefaultURL && st.cfg.Namespace == defaultNamespace && st.cfg.Kubeconfig == "" {
-		return "  export KUBECONFIG=" + st.rel(st.kubeconfig)
+		return "  export KUBECONFIG=" + quoted(st.rel(st.kubeconfig)) + " PATH=$PATH:$PWD/bin"
 	}
-	text := fmt.Sprintf("  set -a; . %s; set +a", st.rel(filepath.Join(st.cfg.Dir, EnvFile)))
-	if st.cfg.Kubeconfig != "" || st.cfg.Namespace != defaultNamespace {
-		text += fmt.Sprintf("\n  kubectl config set-context --current --namespace=%s", st.cfg.Namespace)
-	}
-	return text
+	return fmt.Sprintf("  set -a; . %s; set +a; export PATH=$PATH:$PWD/bin", quoted(st.rel(filepath.Join(st.cfg.Dir, EnvFile))))
 }
 
 // say prints one line of progress with the time since the start.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,6 +24,21 @@ func TestEnvFile_RoundTrip(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, EnvFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file may hold a password, its mode is %v (%v)", info.Mode(), err)
+	}
+}
+
+func TestEnvFile_AShellReadsIt(t *testing.T) {
+	dir := t.TempDir()
+	const path = `/home/it's me/a b/$x`
+	if err := writeEnv(dir, map[string]string{"KUBECONFIG": path}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `. "$0"; printf %s "$KUBECONFIG"`, filepath.Join(dir, EnvFile)).Output()
+	if err != nil || string(out) != path {
+		t.Errorf("a shell reads %q, %v", out, err)
+	}
+	if got, err := ReadEnv(dir); err != nil || got["KUBECONFIG"] != path {
+		t.Errorf("read %q, %v", got, err)
 	}
 }
 

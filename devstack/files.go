@@ -6,12 +6,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 )
 
-// EnvFile is the file in the stack's directory that says how to reach it, as KEY=value lines.
+// EnvFile is the file in the stack's directory that says how to reach it, as KEY=value lines that a shell
+// can read.
 const EnvFile = "env"
 
 // lockDir makes sure that one stack uses a directory. The lock ends with the process.
@@ -37,7 +39,7 @@ func lockDir(dir string) (release func(), err error) {
 func writeEnv(dir string, vars map[string]string) error {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(vars)) {
-		fmt.Fprintf(&b, "%s=%s\n", k, vars[k])
+		fmt.Fprintf(&b, "%s=%s\n", k, quoted(vars[k]))
 	}
 	path := filepath.Join(dir, EnvFile)
 	if err := os.WriteFile(path+".tmp", []byte(b.String()), 0o600); err != nil {
@@ -62,8 +64,28 @@ func ReadEnv(dir string) (map[string]string, error) {
 	for line := range strings.Lines(string(b)) {
 		k, v, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if ok {
-			vars[k] = v
+			vars[k] = unquoted(v)
 		}
 	}
 	return vars, nil
+}
+
+// plain is what a shell takes as it is.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]*$`)
+
+// quoted writes a word for a shell.
+func quoted(s string) string {
+	if plain.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// unquoted reads what quoted has written.
+func unquoted(s string) string {
+	inner, ok := strings.CutPrefix(s, "'")
+	if !ok {
+		return s
+	}
+	return strings.ReplaceAll(strings.TrimSuffix(inner, "'"), `'\''`, "'")
 }

@@ -59,6 +59,9 @@ func (st *stack) run(ctx context.Context) error {
 		return stopped(ctx, err)
 	}
 	defer stopKube()
+	if st.cfg.Kubeconfig != "" {
+		st.say("applying namespace %s and the custom resource definitions of %s to it", st.cfg.Namespace, st.rel(st.cfg.CRDDir))
+	}
 	if err := prepareCluster(ctx, st.kubeconfig, st.cfg.Namespace, st.cfg.CRDDir); err != nil {
 		return stopped(ctx, err)
 	}

@@ -21,7 +21,7 @@ func ClientFlags() []cli.Flag {
 // when ctx ended before. watch logs how it is until the ctx given to it is done.
 func Connect(ctx context.Context, c *cli.Context, name string, log *slog.Logger) (nc *nats.Conn, watch func(context.Context) error, err error) {
 	t := target{url: c.String("nats-url"), context: c.String("nats-context"), creds: c.String("nats-creds")}
-	if err := validateURL("--nats-url", t.url); err != nil {
+	if err := CheckURL("--nats-url", t.url); err != nil {
 		return nil, nil, err
 	}
 	l := newLink("data", name, newInstance(), t, log)

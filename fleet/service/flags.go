@@ -174,11 +174,12 @@ func (s settings) validate() error {
 	case s.leaseTTL < time.Second:
 		return usagef("--lease-ttl %s is shorter than 1s, the shortest that NATS keeps", s.leaseTTL)
 	}
-	return errors.Join(validateURL("--nats-url", s.data.url), validateURL("--control-nats-url", s.control.url))
+	return errors.Join(CheckURL("--nats-url", s.data.url), CheckURL("--control-nats-url", s.control.url))
 }
 
-// validateURL returns an error (nil interface when there is none) for a server list that can never work.
-func validateURL(flag, list string) error {
+// CheckURL returns an error for a list of NATS servers, separated by commas, that can never work. Flag is
+// where it came from.
+func CheckURL(flag, list string) error {
 	for part := range strings.SplitSeq(list, ",") {
 		part = strings.TrimSpace(part)
 		if !strings.Contains(part, "://") {

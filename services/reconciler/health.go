@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"harmony.dev/fleet"
+	"harmony.dev/services/reconciler/holder"
 	"harmony.dev/services/reconciler/plan"
 	"harmony.dev/services/reconciler/view"
 )
@@ -58,9 +59,8 @@ func (r *reconciler) mirrorReason() (mirror, held *fleet.Reason) {
 		}
 		if h, ok := s.Hold(); ok && !h.Approved {
 			held = &fleet.Reason{
-				Reason: fleet.ReasonHeld,
-				Message: fmt.Sprintf("%d deletes of %d keys look like lost truth and wait for a person: see fleet plan, approve with fleet hold approve %s",
-					h.Deletes, h.Keys, h.ID),
+				Reason:  fleet.ReasonHeld,
+				Message: fmt.Sprintf("%d deletes of %d keys look like lost truth and wait for a person: %s", h.Deletes, h.Keys, holder.HowToApprove(h.ID)),
 			}
 		}
 	})

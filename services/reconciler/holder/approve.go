@@ -2,6 +2,7 @@ package holder
 
 import (
 	"context"
+	"fmt"
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/kv"
@@ -9,6 +10,12 @@ import (
 	"harmony.dev/services/reconciler/plan"
 	"harmony.dev/services/reconciler/view"
 )
+
+// HowToApprove says what a person can do about a hold.
+func HowToApprove(id string) string {
+	return fmt.Sprintf(`look at it with: nats request %s '{}'; approve it with: nats request %s '{"id":%q}'`,
+		fleet.PlanShow.Subject, fleet.HoldApprove.Subject, id)
+}
 
 // approval asks the holder's loop to approve a hold.
 type approval struct {

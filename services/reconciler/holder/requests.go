@@ -37,7 +37,7 @@ func (h *Holder) announce(t *kv.Term, p plan.Plan) {
 		event := fleet.EventRecordRequest{
 			Kind: fleet.KindDeployment, Name: string(g.Deployment), UID: g.Applied.Value.UID,
 			Type: "Warning", Reason: fleet.ReasonHeld,
-			Message: fmt.Sprintf("deletes look like lost truth and wait for a person: see fleet plan, approve with fleet hold approve %s", g.Applied.Value.Held),
+			Message: "deletes look like lost truth and wait for a person: " + HowToApprove(g.Applied.Value.Held),
 		}
 		h.asker.tell(ask{
 			key: fmt.Sprintf("event %s %s", g.Applied.Value.Held, g.Deployment),
