@@ -22,6 +22,9 @@ type Spec struct {
 	Name  string     // fleet.ServicePatcher
 	Usage string     // one line for --help
 	Flags []cli.Flag // beside the common ones; each has an environment variable, see EnvName
+	// Check judges what the service's own flags say, before anything is started; nil checks nothing. Its
+	// error is one of usage.
+	Check func(c *cli.Context) error
 	// Setup wires the service: it tells rt.Health what there is, adds endpoints and starts goroutines
 	// with rt.Go. It does no I/O that can fail for long and returns. The connections may be down.
 	Setup func(ctx context.Context, c *cli.Context, rt *Runtime) error
@@ -87,6 +90,11 @@ func newProcess(c *cli.Context, flags []cli.Flag, getenv func(string) string, st
 	set, err := parseSettings(c)
 	if err != nil {
 		return nil, err
+	}
+	if spec.Check != nil {
+		if err := spec.Check(c); err != nil {
+			return nil, usagef("%v", err)
+		}
 	}
 	log, err := NewLogger(stderr, set.logFormat, set.logLevel)
 	if err != nil {

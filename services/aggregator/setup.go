@@ -33,6 +33,7 @@ func spec(now func() time.Time) service.Spec {
 			&cli.IntFlag{Name: "device-burst", Value: 200, Usage: "writes of Device resources at once"},
 			&cli.Float64Flag{Name: "resync-rate", Value: 50, Usage: "requests to agents per second"},
 		},
+		Check: func(c *cli.Context) error { _, err := parse(c); return err },
 		Setup: func(_ context.Context, c *cli.Context, rt *service.Runtime) error { return setup(c, rt, now) },
 	}
 }

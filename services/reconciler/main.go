@@ -25,6 +25,7 @@ func spec() service.Spec {
 		Name:  fleet.ServiceReconciler,
 		Usage: "carry Deployments into the desired state of devices",
 		Flags: flags(),
+		Check: func(c *cli.Context) error { _, err := parseOptions(c); return err },
 		Setup: setup,
 	}
 }

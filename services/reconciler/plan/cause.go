@@ -33,14 +33,14 @@ func (x *pair) byAbsence() bool {
 }
 
 // causedAt is the revision of the mirror that decided about a pair: the newer of its two entries. An
-// absent entry has none of its own: it is absent as of _synced, or as of when it was seen to go.
+// absent entry has none of its own: it is absent as of _synced.
 func (m *mirror) causedAt(p *deployment, d *device) uint64 {
 	return max(m.decided(&p.resource), m.decided(&d.resource))
 }
 
 func (m *mirror) decided(r *resource) uint64 {
 	if r.presence == absent {
-		return max(m.syncedAt, r.revision)
+		return m.syncedAt
 	}
 	return r.revision
 }

@@ -9,9 +9,6 @@ import (
 // ApplyMirror takes in one message of fleet-resources, received at that time. An error is an [*Aside]:
 // the message was not obeyed, and everything else is as before.
 func (s *State) ApplyMirror(m Message, at time.Time) error {
-	if m.Op != Gone {
-		s.mirror.newest = max(s.mirror.newest, m.Revision)
-	}
 	if fleet.IsReserved(m.Key) {
 		return s.applyMirrorReserved(m, at)
 	}

@@ -19,7 +19,7 @@ func (s *State) applyDeployment(p *deployment, m Message, at time.Time) error {
 		}
 		s.setDeployment(p, entry, m.Revision, at)
 	case m.Op == Gone, m.Op == Marker && m.Own, m.Op == Expired && p.presence == tombstone:
-		s.setDeployment(p, fleet.MirrorDeployment{}, s.mirror.newest+1, at)
+		s.setDeployment(p, fleet.MirrorDeployment{}, 0, at)
 	case m.Op == Expired:
 		_ = s.doubtDeployment(p, at, nil) // as for a device
 	default:

@@ -16,7 +16,7 @@ func (s *State) applyDevice(d *device, m Message, at time.Time) error {
 		}
 		s.setDevice(d, entry, m.Revision, at)
 	case m.Op == Gone, m.Op == Marker && m.Own, m.Op == Expired && d.presence == tombstone:
-		s.setDevice(d, fleet.MirrorDevice{}, s.mirror.newest+1, at) // a tombstone's time to live ends in absence
+		s.setDevice(d, fleet.MirrorDevice{}, 0, at) // a tombstone's time to live ends in absence
 	case m.Op == Expired:
 		_ = s.doubtDevice(d, at, nil) // whose time ended is not known: no absence, but nothing to show either
 	default:

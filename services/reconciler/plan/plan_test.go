@@ -202,6 +202,9 @@ func TestState_Show(t *testing.T) {
 		if r, _ = w.state.Show(w.now, "log", nil); r.HeldCount != 0 {
 			t.Errorf("of the other deployment: got %+v", r)
 		}
+		if _, err = w.state.Show(w.now, "nope", nil); fleet.CodeOf(err) != fleet.CodeNotFound {
+			t.Errorf("of a deployment that is not there: %v", err)
+		}
 		w.setDeployment("web", wish(1, "a", "region", "north"))
 	})
 	if after := render(w.plan()); after != before {

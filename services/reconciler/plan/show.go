@@ -16,6 +16,9 @@ const placeholderUID = "not-created-yet"
 // [fleet.Error].
 func (s *State) Show(now time.Time, name fleet.DeploymentName, c *fleet.Candidate) (fleet.PlanShowResponse, error) {
 	if c == nil {
+		if _, ok := s.deployments[name]; name != "" && !ok {
+			return fleet.PlanShowResponse{}, fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no Deployment %q", name)
+		}
 		return s.show(s.Compute(now), name), nil
 	}
 	if err := name.Validate(); err != nil {

@@ -32,7 +32,6 @@ type State struct {
 // mirror is what fleet-resources says of itself.
 type mirror struct {
 	reading   bool         // it is being read anew: what comes may be old
-	newest    uint64       // the greatest revision that came since the reading began
 	epoch     uint64       // revision of _epoch; 0 means none
 	epochTerm string       // in which it was taken
 	synced    fleet.Synced // zero means none
@@ -86,7 +85,7 @@ func (s *State) Hold() (h fleet.Hold, ok bool) {
 func (s *State) MirrorWhole() bool { return s.mirror.whole() }
 
 // Reread says that the mirror is about to be read anew. What comes may be old until [State.Stir].
-func (s *State) Reread() { s.mirror.reading, s.mirror.alive, s.mirror.newest = true, false, 0 }
+func (s *State) Reread() { s.mirror.reading, s.mirror.alive = true, false }
 
 // Stir says that the mirror was read anew: whatever waits for it to be quiet waits from this time on.
 func (s *State) Stir(at time.Time) { s.mirror.reading, s.mirror.stirred = false, at }
