@@ -11,7 +11,7 @@ import (
 	"harmony.dev/fleet"
 )
 
-// MaxRequestSize is the size of the largest request, in bytes.
+// MaxRequestSize is the size of the largest request, in bytes, unless a [Config] says otherwise.
 const MaxRequestSize = 1 << 20
 
 // strictness says what becomes of fields that a request has and its type has not.
@@ -41,9 +41,6 @@ func decodeRequest(data []byte, v any, s strictness) error {
 }
 
 func parseRequest(data []byte, v any, s strictness) error {
-	if len(data) > MaxRequestSize {
-		return fleet.Errorf(fleet.CodeInvalid, "RequestTooLarge", "the request is %d bytes, at most %d are allowed", len(data), MaxRequestSize)
-	}
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil
 	}

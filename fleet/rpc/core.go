@@ -36,16 +36,24 @@ type invoke func(ctx context.Context, subject string, data []byte) ([]byte, erro
 
 // core answers requests: what servers and plain subscriptions have in common.
 type core struct {
-	nc      *nats.Conn
-	log     *slog.Logger
-	timeout time.Duration
-	panics  func(*PanicError)
+	nc         *nats.Conn
+	log        *slog.Logger
+	timeout    time.Duration
+	maxRequest int
+	refused    func(reason string)
+	panics     func(*PanicError)
+	loud       throttle // for errors that the log shows at Error
+}
+
+func newCore(nc *nats.Conn, cfg Config) core {
+	return core{nc: nc, log: cfg.Log, timeout: cfg.Timeout, maxRequest: cfg.MaxRequest, refused: cfg.Refused}
 }
 
 // request is a request as it was delivered.
 type request struct {
 	subject, reply string
 	data           []byte
+	size           int // of what is kept for it
 }
 
 // counters count the requests of one endpoint.
@@ -54,18 +62,30 @@ type counters struct {
 	busy                              atomic.Int64 // nanoseconds in handlers
 }
 
-// accept hands a request to the pool, or refuses it. It does not wait for the handler.
+// accept hands a request to the pool, or refuses it. It does not wait for the handler. What waits is
+// kept in memory, so its size is judged here.
 func (c *core) accept(p *pool, n *counters, r request, f invoke) {
+	if r.size > c.maxRequest {
+		n.errors.Add(1)
+		c.refuse(r, fleet.Errorf(fleet.CodeInvalid, ReasonTooLarge, "the request is %d bytes, at most %d are allowed", r.size, c.maxRequest))
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
-	taken := p.submit(func() {
+	taken := p.submit(r.subject, func() {
 		defer cancel()
 		c.answer(ctx, n, r, f)
 	})
 	if !taken {
 		cancel()
 		n.refused.Add(1)
-		c.respondError(r, fleet.Errorf(fleet.CodeBusy, "Busy", "too many requests are in progress: try again later"))
+		c.refuse(r, fleet.Errorf(fleet.CodeBusy, ReasonBusy, "too many requests are in progress: try again later"))
 	}
+}
+
+// refuse answers a request that is not read.
+func (c *core) refuse(r request, e *fleet.Error) {
+	c.refused(e.Reason)
+	c.respondError(r, c.public(context.Background(), r, e))
 }
 
 func (c *core) answer(ctx context.Context, n *counters, r request, f invoke) {
@@ -118,7 +138,11 @@ func (c *core) public(ctx context.Context, r request, err error) *fleet.Error {
 		e = fleet.Errorf(fleet.CodeUnavailable, "Timeout", "not answered within %s: try again later", c.timeout)
 	}
 	e.ErrorID = id
-	c.log.Error("request not answered", "subject", r.subject, "code", int(e.Code), "error_id", id, "err", err)
+	say := c.log.Error
+	if !c.loud.open(time.Now()) {
+		say = c.log.Debug
+	}
+	say("request not answered", "subject", r.subject, "code", int(e.Code), "error_id", id, "err", err)
 	return e
 }
 

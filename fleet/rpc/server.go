@@ -36,9 +36,19 @@ type Config struct {
 	Metadata    map[string]string // more metadata of the service
 	Workers     int               // requests handled at a time, DefaultWorkers
 	Queue       int               // requests that wait for a worker, DefaultQueue
+	PerSubject  int               // requests on one subject that are handled or wait, no limit
+	MaxRequest  int               // size of a request in bytes, MaxRequestSize; of a Subscription with its header
 	Timeout     time.Duration     // deadline of a request from its arrival, DefaultTimeout
+	Refused     func(string)      // called for each request that is refused unread, with the reason; must not block
 	Log         *slog.Logger
 }
+
+// Reasons for which a request is refused unread.
+const (
+	ReasonBusy     = "Busy"            // 429: no worker and no place to wait is free, or none for its subject
+	ReasonTooLarge = "RequestTooLarge" // 400
+	ReasonNoInbox  = "NoInbox"         // a [Subscription] got a request that cannot be answered
+)
 
 func (c Config) withDefaults() Config {
 	if c.Workers <= 0 {
@@ -47,8 +57,14 @@ func (c Config) withDefaults() Config {
 	if c.Queue <= 0 {
 		c.Queue = DefaultQueue
 	}
+	if c.MaxRequest <= 0 {
+		c.MaxRequest = MaxRequestSize
+	}
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout
+	}
+	if c.Refused == nil {
+		c.Refused = func(string) {}
 	}
 	return c
 }
@@ -76,13 +92,14 @@ type Server struct {
 func NewServer(nc *nats.Conn, cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	s := &Server{
-		calls:    newPool(cfg.Workers, cfg.Queue),
-		every:    newPool(2, 64),
+		core:     newCore(nc, cfg),
+		calls:    newPool(cfg.Workers, cfg.Queue, cfg.PerSubject),
+		every:    newPool(2, 64, 0),
 		failed:   make(chan *PanicError, 1),
 		stopped:  make(chan struct{}),
 		counters: map[string]*counters{},
 	}
-	s.core = core{nc: nc, log: cfg.Log, timeout: cfg.Timeout, panics: s.fail}
+	s.panics = s.fail
 	metadata := map[string]string{"instance": cfg.Instance, "version": cfg.Version}
 	maps.Copy(metadata, cfg.Metadata)
 	m, err := micro.AddService(nc, micro.Config{
@@ -139,7 +156,7 @@ func (s *Server) add(ep fleet.Endpoint, metadata map[string]string, f invoke) er
 			n.silent.Add(1)
 			return
 		}
-		s.accept(p, n, request{subject: r.Subject(), reply: r.Reply(), data: r.Data()}, f)
+		s.accept(p, n, request{subject: r.Subject(), reply: r.Reply(), data: r.Data(), size: len(r.Data())}, f)
 	})
 	if err := s.micro.AddEndpoint(ep.Name, handler, micro.WithEndpointSubject(ep.Subject), micro.WithEndpointMetadata(metadata), group); err != nil {
 		return fmt.Errorf("add endpoint %s: %w", ep.Name, err)

@@ -10,7 +10,8 @@ import (
 )
 
 // Subscription answers requests on a plain subject, or a pattern of subjects, that is no micro
-// endpoint.
+// endpoint. Whoever may publish there may ask: a request that could not be answered is not carried out, and
+// who asks does not decide how much is logged.
 type Subscription struct {
 	core
 	sub    *nats.Subscription
@@ -24,20 +25,32 @@ type Subscription struct {
 func Subscribe[Req, Resp any](nc *nats.Conn, subject string, cfg Config, h func(ctx context.Context, subject string, req Req) (Resp, error)) (*Subscription, error) {
 	cfg = cfg.withDefaults()
 	s := &Subscription{
-		core:   core{nc: nc, log: cfg.Log, timeout: cfg.Timeout, panics: repanic(nc)},
-		pool:   newPool(cfg.Workers, cfg.Queue),
+		core:   newCore(nc, cfg),
+		pool:   newPool(cfg.Workers, cfg.Queue, cfg.PerSubject),
 		closed: make(chan struct{}),
 	}
+	s.panics, s.loud.every = repanic(nc), errorEvery
 	f, n := bind(h, lenient), &counters{}
-	sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
-		s.accept(s.pool, n, request{subject: m.Subject, reply: m.Reply, data: m.Data}, f)
-	})
+	sub, err := nc.Subscribe(subject, func(m *nats.Msg) { s.receive(n, m, f) })
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	sub.SetClosedHandler(func(string) { close(s.closed) })
 	s.sub = sub
 	return s, nil
+}
+
+// receive takes one message. Without an inbox the answer would be computed for nobody.
+func (s *Subscription) receive(n *counters, m *nats.Msg, f invoke) {
+	if !isInbox(m.Reply) {
+		s.refused(ReasonNoInbox)
+		s.log.Debug("request without an inbox", "subject", m.Subject)
+		return
+	}
+	s.accept(s.pool, n, request{
+		subject: m.Subject, reply: m.Reply, data: m.Data,
+		size: m.Size() - len(m.Subject) - len(m.Reply), // data shares its memory with the header
+	}, f)
 }
 
 // Drain stops taking requests and waits until those in flight are answered or ctx is done.

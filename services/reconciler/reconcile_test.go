@@ -229,14 +229,7 @@ func TestReconciler_PartlyWrittenPlanIsNotWrittenAgain(t *testing.T) {
 	small := fleettest.WithOptions(func(o *server.Options) { o.MaxPayload = 32 << 10 })
 	s := newSplitStack(t, fleettest.NATS(t), fleettest.NATS(t, small))
 	const devices = 1200 // more than one batch holds
-	ops := make([]kv.Write, devices)
-	for i := range ops {
-		id := fmt.Sprintf("d%04d", i)
-		ops[i] = kv.Write{Key: fleet.DeviceKey(fleet.DeviceID(id)), Value: mustJSON(t, fleet.MirrorDevice{UID: "uid-" + id})}
-	}
-	if _, err := s.mirror.Write(t.Context(), ops); err != nil {
-		t.Fatal(err)
-	}
+	s.devices(devices)
 	s.deployment("app", 1, "a", nil)
 	s.deployment("big", 1, strings.Repeat("x", 40<<10), nil)
 	s.whole()

@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/micro"
+
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
+	"harmony.dev/services/reconciler/plan"
+	"harmony.dev/services/reconciler/view"
 )
 
 func TestSnapshot_PagesDigestAndWhoAsks(t *testing.T) {
@@ -92,18 +96,18 @@ func TestSnapshot_IncompleteWhileAStreamIsYoung(t *testing.T) {
 
 func TestSnapshot_AWholeFleetAsksAtOnce(t *testing.T) {
 	s := newStack(t)
-	s.device("d1", nil)
+	const agents = 1000
+	ids := s.devices(agents)
 	s.deployment("web", 1, "a", nil)
 	s.whole()
 	r := s.start(settings{instance: "one"})
 	s.rest(r)
-	s.answered("d1", fleet.SnapshotRequest{})
-	const agents = 1000
+	s.answered(ids[0], fleet.SnapshotRequest{})
 	var wg sync.WaitGroup
 	results := make(chan error, agents)
-	for range agents {
+	for _, id := range ids {
 		wg.Go(func() {
-			_, err := s.ask("d1", fleet.SnapshotRequest{})
+			_, err := s.ask(id, fleet.SnapshotRequest{})
 			results <- err
 		})
 	}
@@ -113,5 +117,43 @@ func TestSnapshot_AWholeFleetAsksAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatalf("an agent is answered %v", err)
 		}
+	}
+}
+
+// A device that asks in a loop, or with more than a request is, has no more of the holder than another.
+func TestSnapshot_OneDeviceTakesItsShareOnly(t *testing.T) {
+	s := newStack(t)
+	s.device("d1", nil)
+	s.device("d2", nil)
+	s.deployment("web", 1, "a", nil)
+	s.whole()
+	r := s.start(settings{instance: "one"})
+	s.rest(r)
+	s.answered("d1", fleet.SnapshotRequest{})
+
+	greedy, modest := make(chan error, 20), make(chan error, 1)
+	r.view.Do(func(*plan.State, view.Now) { // whoever has a place waits
+		for range cap(greedy) {
+			go func() {
+				_, err := s.ask("d1", fleet.SnapshotRequest{})
+				greedy <- err
+			}()
+		}
+		for range cap(greedy) - 2 {
+			if err := <-greedy; fleet.CodeOf(err) != fleet.CodeBusy {
+				t.Errorf("a device that has its share: %v", err)
+			}
+		}
+		go func() {
+			_, err := s.ask("d2", fleet.SnapshotRequest{})
+			modest <- err
+		}()
+		m, err := s.nc.Request(fleet.DesiredSubject("d2"), []byte("{"+strings.Repeat(" ", 1<<10)+"}"), soon)
+		if err != nil || m.Header.Get(micro.ErrorCodeHeader) != "400" {
+			t.Errorf("a request that is too large: %+v, %v", m, err)
+		}
+	})
+	if err := <-modest; err != nil {
+		t.Errorf("another device: %v", err)
 	}
 }

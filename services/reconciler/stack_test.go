@@ -106,6 +106,22 @@ func (s *stack) device(id string, change func(*fleet.MirrorDevice), labels ...st
 	s.say(fleet.DeviceKey(fleet.DeviceID(id)), e)
 }
 
+// devices says many devices at once and returns their ids.
+func (s *stack) devices(n int) []string {
+	s.t.Helper()
+	ids, ops := make([]string, n), make([]kv.Write, n)
+	for i := range ops {
+		ids[i] = fmt.Sprintf("d%04d", i)
+		ops[i] = kv.Write{Key: fleet.DeviceKey(fleet.DeviceID(ids[i])), Value: mustJSON(s.t, fleet.MirrorDevice{UID: "uid-" + ids[i]})}
+	}
+	last, err := s.mirror.Write(s.t.Context(), ops)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.said = last
+	return ids
+}
+
 func (s *stack) deployment(name string, generation int64, text string, change func(*fleet.MirrorDeployment), labels ...string) {
 	s.t.Helper()
 	e := wish(name, generation, text, labels...)

@@ -14,6 +14,7 @@ type Metrics struct {
 	deletes *prometheus.CounterVec
 	took    prometheus.Histogram
 	pending *prometheus.GaugeVec
+	refused *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics.
@@ -32,8 +33,11 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		pending: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "fleet_reconciler_deletes_pending", Help: "Deletes of the last plan that are not carried out now: waiting for a quiet mirror, held by the brake, or blocked while the mirror cannot be trusted.",
 		}, []string{"why"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fleet_reconciler_snapshots_refused_total", Help: "Requests of devices for their desired state that were refused unread: too many (Busy), too large, or with nowhere to answer.",
+		}, []string{"reason"}),
 	}
-	for _, c := range []prometheus.Collector{m.puts, m.deletes, m.took, m.pending} {
+	for _, c := range []prometheus.Collector{m.puts, m.deletes, m.took, m.pending, m.refused} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -47,6 +51,9 @@ func (m *Metrics) planned(took time.Duration, p *plan.Plan) {
 	m.pending.WithLabelValues("held").Set(float64(len(p.Held)))
 	m.pending.WithLabelValues("blocked").Set(float64(len(p.Blocked)))
 }
+
+// refuse counts a device's request that was not read.
+func (m *Metrics) refuse(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // idle says that this instance plans no more.
 func (m *Metrics) idle() { m.pending.Reset() }

@@ -19,12 +19,22 @@ const (
 	answerQueue   = 8192
 )
 
+// What one device can take of that. It asks for one page at a time; the second place is for one that
+// reconnects and asks again. A request has at most a digest and a name, and room to grow.
+const (
+	answerPerDevice  = 2
+	answerMaxRequest = 1 << 10
+)
+
 // stopAnswering bounds the answers under way when the lease ends.
 const stopAnswering = 2 * time.Second
 
 // answer answers devices that ask for their desired state until stop is called.
 func (h *Holder) answer(t *kv.Term) (stop func(), err error) {
-	cfg := rpc.Config{Workers: answerWorkers, Queue: answerQueue, Log: h.cfg.Log}
+	cfg := rpc.Config{
+		Workers: answerWorkers, Queue: answerQueue, PerSubject: answerPerDevice, MaxRequest: answerMaxRequest,
+		Refused: h.cfg.Metrics.refuse, Log: h.cfg.Log,
+	}
 	sub, err := rpc.Subscribe(h.cfg.Data, fleet.DesiredSubjects, cfg,
 		func(_ context.Context, subject string, req fleet.SnapshotRequest) (fleet.Snapshot, error) {
 			return h.snapshot(t, subject, req)
