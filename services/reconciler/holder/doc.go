@@ -11,6 +11,7 @@
 // at once ([kv.ErrDeposed]). Its own writes of which it does not know whether they happened are shut out
 // by a new epoch before it looks again. So what is planned is always planned from what is there.
 //
-// While idle it answers devices that ask for their desired state ([fleet.DesiredSubjects]) and asks the
-// patcher to release finalizers and to record events.
+// It answers devices that ask for their desired state ([fleet.DesiredSubjects]), once a plan was written under
+// this epoch, from the view, and a device whose keys are being written only when they are in view. While
+// idle it asks the patcher to release finalizers and to record events.
 package holder

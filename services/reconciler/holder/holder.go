@@ -41,6 +41,7 @@ type Holder struct {
 	answering atomic.Bool // a plan was written under this epoch: devices can be answered
 	behind    atomic.Bool // a plan is not written yet
 	refusals  refusals
+	underWay  underWay
 }
 
 // New returns a holder.
@@ -123,6 +124,7 @@ func (h *Holder) epoch(ctx context.Context, t *kv.Term, epoch uint64) error {
 			continue
 		}
 		synced = time.Now()
+		h.underWay.clear() // also of what ended under an earlier epoch with an unknown outcome
 		h.asker.want(h.releases(t, p.Releases))
 		wake := p.Wake
 		if p.Groups, wake = h.refusals.admit(p.Groups, now.Time, wake); !p.Empty() {

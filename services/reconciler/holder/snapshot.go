@@ -80,7 +80,8 @@ func (h *Holder) snapshot(t *kv.Term, subject string, req fleet.SnapshotRequest)
 // snapshotOverhead is what a page takes on the wire beside its entries, at most.
 const snapshotOverhead = 1 << 10
 
-// deviceKeys returns what a device is to run, once what the plan may write is written.
+// deviceKeys returns what a device is to run, once what the plan may write is written and in view: a live
+// message that the device has obeyed already must not be overruled by a view that lacks it.
 func (h *Holder) deviceKeys(device fleet.DeviceID) (keys plan.DeviceKeys, now view.Now, err error) {
 	if !h.answering.Load() {
 		return keys, now, unavailable("Converging", "the plan is not written yet: ask again")
@@ -92,6 +93,10 @@ func (h *Holder) deviceKeys(device fleet.DeviceID) (keys plan.DeviceKeys, now vi
 			return
 		}
 		keys, err = s.DeviceKeys(device, h.refusals.has)
+		// Under the lock of the view: what is no longer under way is in the view that the keys are from.
+		if err == nil && !keys.Quarantined && h.underWay.has(device) {
+			err = unavailable("Converging", "writes for this device are under way: ask again")
+		}
 	})
 	return keys, now, err
 }

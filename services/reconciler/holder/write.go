@@ -12,11 +12,22 @@ import (
 	"harmony.dev/services/reconciler/plan"
 )
 
-// write carries out a plan and waits until it is in view. What cannot be written as it is must not hold up
-// the rest: when a part was written, the next plan holds only what is missing of this one; when nothing was,
-// each Deployment is written by itself and those that cannot be are left out for a while.
+// write carries out a plan and waits until it is in view. Until then, and after an error until a plan is made
+// of a view that has all of it, the devices concerned are not answered.
 func (h *Holder) write(ctx context.Context, t *kv.Term, p plan.Plan, now time.Time) error {
 	h.behind.Store(true)
+	h.underWay.set(p.Groups)
+	if err := h.carryOut(ctx, t, p, now); err != nil {
+		return err
+	}
+	h.underWay.clear()
+	return nil
+}
+
+// carryOut writes a plan. What cannot be written as it is must not hold up the rest: when a part was written,
+// the next plan holds only what is missing of this one; when nothing was, each Deployment is written by
+// itself and those that cannot be are left out for a while.
+func (h *Holder) carryOut(ctx context.Context, t *kv.Term, p plan.Plan, now time.Time) error {
 	ops, err := operations(p)
 	if err != nil {
 		return err
