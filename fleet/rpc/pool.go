@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,18 +69,16 @@ func (p *pool) leave(key string) {
 	<-p.places
 }
 
-// settle waits until no task is left and none came for a moment, at most for the limit. It returns
-// the number of tasks left. A message that the client library has received but not yet dispatched
-// is visible nowhere: the moment is for those.
-func (p *pool) settle(limit time.Duration) int {
+// settle waits until no task is left and none came for a moment, or ctx is done. It returns the number
+// of tasks left. A message that the client library has received but not yet dispatched is visible
+// nowhere: the moment is for those.
+func (p *pool) settle(ctx context.Context) int {
 	const poll, moment = 5 * time.Millisecond, 4
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for quiet, taken := 0, p.taken.Load(); quiet < moment; {
 		select {
-		case <-deadline.C:
+		case <-ctx.Done():
 			return len(p.places)
 		case <-tick.C:
 		}

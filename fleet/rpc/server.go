@@ -194,7 +194,9 @@ func (s *Server) drain() error {
 			s.log.Warn("flush at drain", "err", err)
 		}
 	}
-	left := s.calls.settle(s.timeout+drainMargin) + s.every.settle(drainMargin)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout+drainMargin)
+	defer cancel()
+	left := s.calls.settle(ctx) + s.every.settle(ctx)
 	select {
 	case p := <-s.failed:
 		return p

@@ -53,8 +53,11 @@ func (s *Subscription) receive(n *counters, m *nats.Msg, f invoke) {
 	}, f)
 }
 
-// Drain stops taking requests and waits until those in flight are answered or ctx is done.
+// Drain stops taking requests and waits until those in flight are answered or ctx is done, at most a little
+// longer than the deadline of a request.
 func (s *Subscription) Drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout+drainMargin)
+	defer cancel()
 	err := s.sub.Drain()
 	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrBadSubscription) {
 		return nil
@@ -67,7 +70,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 		return fmt.Errorf("drain %s: %w", s.sub.Subject, ctx.Err())
 	case <-s.closed:
 	}
-	if left := s.pool.settle(s.timeout + drainMargin); left > 0 {
+	if left := s.pool.settle(ctx); left > 0 {
 		return fmt.Errorf("drain %s: %d requests are still being handled", s.sub.Subject, left)
 	}
 	return nil

@@ -160,6 +160,31 @@ func TestSubscribe_WorksForNobodyInVain(t *testing.T) {
 	}
 }
 
+func TestSubscribe_DrainEndsWithItsContext(t *testing.T) {
+	ns := fleettest.NATS(t)
+	nc := ns.Conn(t)
+	started, release := make(chan struct{}), make(chan struct{})
+	sub := subscribe(t, ns, config(t), func(context.Context, string) (echoResponse, error) {
+		close(started)
+		<-release
+		return echoResponse{}, nil
+	})
+	answer := make(chan error, 1)
+	go func() { answer <- askPlain(t, nc, "slow") }()
+	<-started
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	err := sub.Drain(ctx)
+	if took := time.Since(began); err == nil || took > 2*time.Second {
+		t.Errorf("drained after %s: %v", took, err)
+	}
+	close(release)
+	if err := <-answer; err != nil {
+		t.Errorf("the request in flight: %v", err)
+	}
+}
+
 func TestSubscribe_WhoAsksDoesNotFillTheLog(t *testing.T) {
 	ns := fleettest.NATS(t)
 	nc := ns.Conn(t)
