@@ -35,7 +35,8 @@
 //     [Subscription] drops a request with any other reply subject, or none, before it costs anything.
 //   - What a [Subscription] could not answer is logged at Error at most every 10 s, the rest at Debug.
 //   - A panic in a handler is a bug. It is answered 500, and then [Server.Run] returns it as a
-//     [PanicError] so that the process ends. Nothing is swallowed.
+//     [PanicError] so that the process ends. That of a [Subscription] goes to Config.Panicked, or on. Nothing
+//     is swallowed.
 //   - When Run's context ends, the endpoints are unsubscribed, what was already delivered is answered,
 //     and Run returns. Draining the connection is its owner's business.
 package rpc

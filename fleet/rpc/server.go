@@ -27,7 +27,8 @@ const (
 // ErrStopped is wrapped by what [Server.Run] returns when micro stopped the service by itself.
 var ErrStopped = errors.New("micro stopped the service")
 
-// Config describes a [Server] or [Subscription]. Log is required, everything else has a default.
+// Config describes a [Server] or [Subscription]. Log is required, everything else has a default. Panicked is
+// for a Subscription: a Server's Run returns the panic.
 type Config struct {
 	Service     string            // fleet.ServicePatcher
 	Instance    string            // metadata "instance"
@@ -40,6 +41,7 @@ type Config struct {
 	MaxRequest  int               // size of a request in bytes, MaxRequestSize; of a Subscription with its header
 	Timeout     time.Duration     // deadline of a request from its arrival, DefaultTimeout
 	Refused     func(string)      // called for each request that is refused unread, with the reason; must not block
+	Panicked    func(*PanicError) // called with the panic of a handler, and has to end the process; by default it goes on
 	Log         *slog.Logger
 }
 

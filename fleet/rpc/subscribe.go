@@ -20,8 +20,8 @@ type Subscription struct {
 }
 
 // Subscribe answers requests on a subject with the same pool, codec and error replies as an endpoint.
-// h gets the subject of each request, which may name who asks. A panic in h goes on and ends the
-// process: nobody waits for a subscription.
+// h gets the subject of each request, which may name who asks. Nobody waits for a subscription, so a panic in
+// h goes on and ends the process, unless the Config has somebody to hand it to.
 func Subscribe[Req, Resp any](nc *nats.Conn, subject string, cfg Config, h func(ctx context.Context, subject string, req Req) (Resp, error)) (*Subscription, error) {
 	cfg = cfg.withDefaults()
 	s := &Subscription{
@@ -29,7 +29,10 @@ func Subscribe[Req, Resp any](nc *nats.Conn, subject string, cfg Config, h func(
 		pool:   newPool(cfg.Workers, cfg.Queue, cfg.PerSubject),
 		closed: make(chan struct{}),
 	}
-	s.panics, s.loud.every = repanic(nc), errorEvery
+	if s.panics = cfg.Panicked; s.panics == nil {
+		s.panics = repanic(nc)
+	}
+	s.loud.every = errorEvery
 	f, n := bind(h, lenient), &counters{}
 	sub, err := nc.Subscribe(subject, func(m *nats.Msg) { s.receive(n, m, f) })
 	if err != nil {

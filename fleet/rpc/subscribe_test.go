@@ -185,6 +185,22 @@ func TestSubscribe_DrainEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestSubscribe_HandsAPanicOver(t *testing.T) {
+	ns := fleettest.NATS(t)
+	nc := ns.Conn(t)
+	panics := make(chan *rpc.PanicError, 1)
+	cfg := config(t)
+	cfg.Panicked = func(p *rpc.PanicError) { panics <- p }
+	subscribe(t, ns, cfg, func(context.Context, string) (echoResponse, error) { panic("boom") })
+	if err := askPlain(t, nc, "a"); fleet.CodeOf(err) != fleet.CodeInternal {
+		t.Errorf("the caller got %v", err)
+	}
+	p := <-panics
+	if p.Value != "boom" || p.Subject != "test.plain.a" || !strings.Contains(string(p.Stack), "TestSubscribe_HandsAPanicOver") {
+		t.Errorf("got %+v", p)
+	}
+}
+
 func TestSubscribe_WhoAsksDoesNotFillTheLog(t *testing.T) {
 	ns := fleettest.NATS(t)
 	nc := ns.Conn(t)

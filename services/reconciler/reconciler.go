@@ -64,6 +64,7 @@ func (r *reconciler) loops(h healthTeller) []loop {
 		{"view-resources", r.view.RunMirror},
 		{"view-desired", r.view.RunDesired},
 		{"holder", r.holder.Run},
+		{"answers", r.holder.Watch},
 		{"reasons", func(ctx context.Context) error { return r.tellReasons(ctx, h) }},
 	}
 }

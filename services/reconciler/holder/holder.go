@@ -12,13 +12,22 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/kv"
+	"harmony.dev/fleet/rpc"
 	"harmony.dev/services/reconciler/plan"
 	"harmony.dev/services/reconciler/view"
 )
 
+// View is what the holder goes by, a [view.View].
+type View interface {
+	Plan() (plan.Plan, view.Now)
+	Do(f func(*plan.State, view.Now))
+	WaitOwn(ctx context.Context, seq uint64) error
+	Changed() <-chan struct{}
+}
+
 // Config says what the holder works with.
 type Config struct {
-	View    *view.View
+	View    View
 	Elector *kv.Elector
 	Data    *nats.Conn // devices ask here
 	Control *nats.Conn // the patcher is asked here
@@ -42,15 +51,46 @@ type Holder struct {
 	behind    atomic.Bool // a plan is not written yet
 	refusals  refusals
 	underWay  underWay
+	panics    chan *rpc.PanicError // holds the first panic while a device was answered
 }
 
 // New returns a holder.
 func New(cfg Config) *Holder {
-	return &Holder{cfg: cfg, asker: newAsker(cfg.Log), approvals: make(chan approval)}
+	return &Holder{
+		cfg: cfg, asker: newAsker(cfg.Log), approvals: make(chan approval),
+		panics: make(chan *rpc.PanicError, 1),
+	}
 }
 
-// Run campaigns for the lease and acts while it has it, until ctx is done.
-func (h *Holder) Run(ctx context.Context) error { return h.cfg.Elector.Run(ctx, h.act) }
+// Run campaigns for the lease and acts while it has it, until ctx is done. [Holder.Watch] must run beside it.
+func (h *Holder) Run(ctx context.Context) error {
+	err := h.cfg.Elector.Run(ctx, h.act)
+	select {
+	case p := <-h.panics: // after Watch had ended
+		return p
+	default:
+		return err
+	}
+}
+
+// Watch waits until ctx is done. It returns sooner, with a [rpc.PanicError], when answering a device panicked:
+// the process is to end and to say so first, which the loop of Run, in the middle of a write, could not do
+// in time.
+func (h *Holder) Watch(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case p := <-h.panics:
+		return p
+	}
+}
+
+func (h *Holder) panicked(p *rpc.PanicError) {
+	select {
+	case h.panics <- p:
+	default: // the first one ends the process
+	}
+}
 
 // Converging reports whether this instance holds the lease and has not written its plan yet.
 func (h *Holder) Converging() bool { return h.cfg.Elector.Term() != nil && h.behind.Load() }

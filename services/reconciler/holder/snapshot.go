@@ -33,7 +33,7 @@ const stopAnswering = 2 * time.Second
 func (h *Holder) answer(t *kv.Term) (stop func(), err error) {
 	cfg := rpc.Config{
 		Workers: answerWorkers, Queue: answerQueue, PerSubject: answerPerDevice, MaxRequest: answerMaxRequest,
-		Refused: h.cfg.Metrics.refuse, Log: h.cfg.Log,
+		Refused: h.cfg.Metrics.refuse, Panicked: h.panicked, Log: h.cfg.Log,
 	}
 	sub, err := rpc.Subscribe(h.cfg.Data, fleet.DesiredSubjects, cfg,
 		func(_ context.Context, subject string, req fleet.SnapshotRequest) (fleet.Snapshot, error) {

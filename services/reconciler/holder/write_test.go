@@ -14,6 +14,7 @@ import (
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
 	"harmony.dev/fleet/kv"
+	"harmony.dev/fleet/rpc"
 	"harmony.dev/services/reconciler/plan"
 	"harmony.dev/services/reconciler/view"
 )
@@ -80,6 +81,21 @@ func TestHolder_DoesNotWaitForEverForItsOwnWrites(t *testing.T) {
 	})
 	if err != nil || !errors.Is(ctx.Err(), context.Canceled) {
 		t.Errorf("%v, %v", err, ctx.Err())
+	}
+}
+
+// A device is answered to the very end, when nobody watches any more.
+func TestHolder_APanicAtTheEndIsNotLost(t *testing.T) {
+	bucket := kv.Open(fleettest.NATS(t).Conn(t), fleet.BucketDesiredState, kv.Provisioning{Fleet: "fleet"})
+	h := New(Config{Elector: kv.NewElector(kv.ElectorConfig{Bucket: bucket, Instance: "one"})})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := errors.Join(h.Watch(ctx), h.Run(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	h.panicked(&rpc.PanicError{Value: "boom"})
+	if _, ok := errors.AsType[*rpc.PanicError](h.Run(ctx)); !ok {
+		t.Error("the panic is lost")
 	}
 }
 
