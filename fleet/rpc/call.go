@@ -13,16 +13,25 @@ import (
 	"harmony.dev/fleet"
 )
 
-// Reasons of a [fleet.Error] with code 503 that the caller's side makes up: nobody answered.
+// Reasons of a [fleet.Error] with code 503 that the caller's side makes up: nobody answered. A service says
+// Timeout, too, when it has not answered within its own deadline.
 const (
 	ReasonNoResponders = "NoResponders" // no instance of the service is connected
 	ReasonTimeout      = "Timeout"      // nobody answered in time; the request may have been carried out
 	ReasonDisconnected = "Disconnected" // we have no connection to NATS; the request was not sent
 )
 
-// Call asks an endpoint once and returns its answer. An error reply is returned as the [fleet.Error]
-// that it carries. Nobody answering is a [fleet.Error] with code 503, one of the reasons above, and the
-// cause in its chain. Without a deadline in ctx, DefaultTimeout holds.
+// How long, and how often on average, a query is asked again while replicas say that they cannot answer it
+// now. With one of three in sync that leaves one query in ten million without an answer.
+const (
+	queryPatience = 2 * time.Second
+	queryPause    = 50 * time.Millisecond
+)
+
+// Call asks an endpoint once and returns its answer; a query that a replica answers 503, because its view is
+// not in sync, say, is asked again for a while: the next replica may know. An error reply is returned as
+// the [fleet.Error] that it carries. Nobody answering is a [fleet.Error] with code 503, one of the
+// reasons above, and the cause in its chain. Without a deadline in ctx, DefaultTimeout holds.
 func Call[Req, Resp any](ctx context.Context, nc *nats.Conn, ep fleet.Endpoint, req Req) (Resp, error) {
 	var resp Resp
 	data, err := encode(req)
@@ -34,11 +43,56 @@ func Call[Req, Resp any](ctx context.Context, nc *nats.Conn, ep fleet.Endpoint, 
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
 		defer cancel()
 	}
+	resp, err = ask[Resp](ctx, nc, ep, data)
+	if ep.Role == fleet.RoleQuery && declined(err) {
+		return askOn[Resp](ctx, nc, ep, data, err)
+	}
+	return resp, err
+}
+
+// askOn goes on asking after a replica has declined. When none answers, the error is the last that one of
+// them gave.
+func askOn[Resp any](ctx context.Context, nc *nats.Conn, ep fleet.Endpoint, data []byte, refusal error) (resp Resp, err error) {
+	for began := time.Now(); time.Since(began) < queryPatience; {
+		select {
+		case <-ctx.Done():
+			return resp, refusal
+		case <-time.After(queryPause/2 + rand.N(queryPause)):
+		}
+		got, err := ask[Resp](ctx, nc, ep, data)
+		switch {
+		case declined(err):
+			refusal = err
+		case err != nil && ctx.Err() != nil:
+			return resp, refusal
+		default:
+			return got, err
+		}
+	}
+	return resp, refusal
+}
+
+// ask makes one request.
+func ask[Resp any](ctx context.Context, nc *nats.Conn, ep fleet.Endpoint, data []byte) (Resp, error) {
 	m, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: ep.Subject, Data: data})
 	if err != nil {
-		return resp, unanswered(ep, err)
+		var none Resp
+		return none, unanswered(ep, err)
 	}
 	return decodeReply[Resp](ep, m)
+}
+
+// declined reports whether a replica said at once that it cannot answer now.
+func declined(err error) bool {
+	e, ok := errors.AsType[*fleet.Error](err)
+	if !ok || e.Code != fleet.CodeUnavailable {
+		return false
+	}
+	switch e.Reason {
+	case ReasonNoResponders, ReasonTimeout, ReasonDisconnected:
+		return false
+	}
+	return true
 }
 
 // Attempts of [CallRetry].

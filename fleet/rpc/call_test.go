@@ -41,6 +41,38 @@ func TestCall_NobodyThere(t *testing.T) {
 	}
 }
 
+// A replica that starts is in the queue group before its view is in sync.
+func TestCall_AQueryFindsTheReplicaThatIsSynced(t *testing.T) {
+	ns := fleettest.NATS(t)
+	nc := ns.Conn(t)
+	unsynced := func(calls *atomic.Int64) func(context.Context, echoRequest) (echoResponse, error) {
+		return func(context.Context, echoRequest) (echoResponse, error) {
+			calls.Add(1)
+			return echoResponse{}, fleet.Errorf(fleet.CodeUnavailable, "NotSynced", "not yet")
+		}
+	}
+	var refused, acted atomic.Int64
+	query, act := endpoint("echo", fleet.RoleQuery), endpoint("act", fleet.RoleActing)
+	serve(t, ns, query, unsynced(&refused))
+	serve(t, ns, act, unsynced(&acted))
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := rpc.Call[echoRequest, echoResponse](ctx, nc, query, echoRequest{})
+	if e, ok := errors.AsType[*fleet.Error](err); !ok || e.Reason != "NotSynced" || refused.Load() < 2 {
+		t.Errorf("no replica is synced: %v after %d calls", err, refused.Load())
+	}
+	if _, err := call(t, nc, act, echoRequest{}); fleet.CodeOf(err) != fleet.CodeUnavailable || acted.Load() != 1 {
+		t.Errorf("an acting request was made %d times: %v", acted.Load(), err)
+	}
+	serve(t, ns, query, echo)
+	for range 50 {
+		if _, err := call(t, nc, query, echoRequest{}); err != nil {
+			t.Fatalf("one of two is synced: %v", err)
+		}
+	}
+}
+
 func TestCallRetry_GoesOnUntilAnswered(t *testing.T) {
 	ns := fleettest.NATS(t)
 	nc := ns.Conn(t)

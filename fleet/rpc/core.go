@@ -135,7 +135,7 @@ func (c *core) public(ctx context.Context, r request, err error) *fleet.Error {
 	}
 	e := fleet.Errorf(fleet.CodeInternal, "Internal", "an unexpected error; the log of the service has it under %s", id)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		e = fleet.Errorf(fleet.CodeUnavailable, "Timeout", "not answered within %s: try again later", c.timeout)
+		e = fleet.Errorf(fleet.CodeUnavailable, ReasonTimeout, "not answered within %s: try again later", c.timeout)
 	}
 	e.ErrorID = id
 	say := c.log.Error

@@ -10,6 +10,9 @@
 //	acting  the lease holder: no queue group, every replica hears it, the standbys return ErrSilent
 //	every   each replica: no queue group
 //
+// A replica is in the queue group from its first moment on, and micro cannot take an endpoint back. One whose
+// view is not in sync says 503, and [Call] asks again until it hits one that is.
+//
 // micro serves an endpoint one message at a time, so a handler that blocked there would block its
 // endpoint. Here the dispatcher only hands the message to a bounded pool:
 //
