@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"harmony.dev/fleet"
+	"harmony.dev/fleet/selector"
 )
 
 func TestParseSelector_AndBack(t *testing.T) {
@@ -38,4 +39,20 @@ func TestSelectorText_LabelsFirst(t *testing.T) {
 	if got, want := selectorText(s), "a=1,b=2,c"; got != want {
 		t.Errorf("selectorText = %q, want %q", got, want)
 	}
+}
+
+// FuzzParseSelector feeds what a person may type: what is accepted can be applied.
+func FuzzParseSelector(f *testing.F) {
+	for _, s := range []string{"region=north", "a in (b,c),!d", "a!=b", "a>1", ",", "a in (", "x/y=z"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := parseSelector(text)
+		if err != nil {
+			return
+		}
+		if _, err := selector.Compile(s); err != nil {
+			t.Fatalf("%q is accepted as %+v: %v", text, s, err)
+		}
+	})
 }
