@@ -1,7 +1,9 @@
 package query
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/selector"
@@ -23,6 +25,9 @@ func (q *Server) DevicesList(ctx context.Context, req fleet.DevicesListRequest) 
 		}
 	})
 	if err != nil {
+		return fleet.DevicesListResponse{}, err
+	}
+	if err := p.fit(); err != nil {
 		return fleet.DevicesListResponse{}, err
 	}
 	return fleet.DevicesListResponse{Freshness: fresh, Items: p.items, Next: p.next, Total: p.total}, nil
@@ -53,13 +58,14 @@ func deviceFilter(req fleet.DevicesListRequest) (func(*projection.State, project
 	}, nil
 }
 
-// DevicesGet returns one device with its pairs.
+// DevicesGet returns one device with its pairs, sorted by Deployment. When there are more than an answer can
+// carry, those that need a look are among them, and Device.Deployments tells how many there are.
 func (q *Server) DevicesGet(ctx context.Context, req fleet.GetRequest) (fleet.DevicesGetResponse, error) {
 	id := fleet.DeviceID(req.Name)
 	if err := invalid(id.Validate()); err != nil {
 		return fleet.DevicesGetResponse{}, err
 	}
-	return answer(ctx, q.view, func(s *projection.State, m view.Moment) (fleet.DevicesGetResponse, error) {
+	resp, err := answer(ctx, q.view, func(s *projection.State, m view.Moment) (fleet.DevicesGetResponse, error) {
 		d, ok := s.Device(id)
 		if !ok || !shown(d) {
 			return fleet.DevicesGetResponse{}, fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no device %s", id)
@@ -72,6 +78,13 @@ func (q *Server) DevicesGet(ctx context.Context, req fleet.GetRequest) (fleet.De
 		}
 		return resp, nil
 	})
+	if err != nil {
+		return resp, err
+	}
+	slices.SortStableFunc(resp.Pairs, func(a, b fleet.PairView) int { return cmp.Compare(concern(a.Class), concern(b.Class)) })
+	resp.Pairs, err = fitBeside(resp.Device, resp.Pairs)
+	slices.SortFunc(resp.Pairs, func(a, b fleet.PairView) int { return cmp.Compare(a.Deployment, b.Deployment) })
+	return resp, err
 }
 
 // SelectorMatch names the devices that a Deployment with this selector would be on.

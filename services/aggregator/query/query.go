@@ -2,7 +2,8 @@
 //
 // Any replica answers whose sources are in view; the others say 503 and why. Each answer says as of when
 // it holds and whether the mirror was whole. Lists are sorted by name and paged: ask again with After =
-// Next.
+// Next. A page ends at its limit or at 512 KiB, whichever comes first, so that no text of a device makes an
+// answer that cannot be sent.
 package query
 
 import (
@@ -103,8 +104,8 @@ type page[Item any] struct {
 	size  int
 	after string
 	items []Item
+	names []string // of the items
 	next  string
-	last  string
 	total int
 }
 
@@ -118,13 +119,23 @@ func (p *page[Item]) count(name string) bool {
 	switch {
 	case name <= p.after:
 	case len(p.items) < p.size:
-		p.last = name
+		p.names = append(p.names, name)
 		return true
 	case p.next == "":
-		p.next = p.last
+		p.next = p.names[len(p.names)-1]
 	}
 	return false
 }
 
 // add takes an item in that was counted.
 func (p *page[Item]) add(i Item) { p.items = append(p.items, i) }
+
+// fit ends the page where its bytes do. It is called when all items are counted, and without the lock.
+func (p *page[Item]) fit() error {
+	items, err := fit(p.items, budget)
+	if err != nil || len(items) == len(p.items) {
+		return err
+	}
+	p.items, p.next = items, p.names[len(items)-1]
+	return nil
+}

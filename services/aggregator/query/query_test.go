@@ -1,0 +1,311 @@
+package query
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/services/aggregator/projection"
+	"harmony.dev/services/aggregator/staleness"
+	"harmony.dev/services/aggregator/view"
+)
+
+// maxPayload is what a NATS server takes by default.
+const maxPayload = 1 << 20
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// serve returns a Server that answers from a fleet.
+func serve(fill func(*projection.State)) *Server {
+	v := view.New(func() time.Time { return noon }, staleness.Config{
+		Interval: staleness.DefaultInterval, StaleAfter: staleness.DefaultStaleAfter, SilenceAfter: staleness.DefaultSilenceAfter, Few: staleness.DefaultFew,
+	}, 0)
+	v.Read(func(s *projection.State, _ view.Moment) { fill(s) })
+	return &Server{view: v}
+}
+
+func deviceID(i int) fleet.DeviceID { return fleet.DeviceID(fmt.Sprintf("dev-%04d", i)) }
+
+// wish puts a Deployment into the mirror and returns the value that it desires.
+func wish(t testing.TB, s *projection.State, name fleet.DeploymentName) []byte {
+	t.Helper()
+	m := fleet.MirrorDeployment{UID: "u", Generation: 1, Score: fleet.Score{Type: "container"}}
+	s.PutDeployment(name, m)
+	value, err := fleet.EncodeDesired(fleet.Desired{UID: m.UID, Score: m.Score})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func desire(t testing.TB, s *projection.State, p fleet.Pair, value []byte) {
+	t.Helper()
+	if err := s.PutDesired(p, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// report has a pair report on a value; it failed when there is an error.
+func report(s *projection.State, p fleet.Pair, value []byte, message string) {
+	r := fleet.Report{Phase: fleet.PhaseRunning, ObservedHash: fleet.Hash(value), LastEventAt: "2026-03-01T12:00:00Z"}
+	if message != "" {
+		r.Phase, r.LastError = fleet.PhaseFailed, message
+	}
+	s.PutReport(p, r, projection.Origin{Revision: 1, At: noon})
+}
+
+// sent returns how large an answer is on the wire; it fails when that is more than a server takes.
+func sent(t *testing.T, answer any, err error) int {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := size(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n > maxPayload {
+		t.Errorf("an answer of %d bytes", n)
+	}
+	return n
+}
+
+// hostile are the texts of most bytes that a device can have us send.
+var hostile = map[string]string{
+	"plain":   strings.Repeat("e", fleet.MaxErrorSize),
+	"control": strings.Repeat("\x01", fleet.MaxErrorSize),
+	"quotes":  strings.Repeat(`"`, fleet.MaxErrorSize),
+	"lines":   strings.Repeat("\u2028", fleet.MaxErrorSize/3),
+}
+
+func TestSize_IsWhatGoesOverTheWire(t *testing.T) {
+	for name, text := range hostile {
+		v := fleet.PairView{Device: "d", LastError: text + "<&>\xff"}
+		n, err := size(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false) // as package rpc does it
+		if err := enc.Encode(v); err != nil || n != b.Len() {
+			t.Errorf("%s: %d bytes, want %d (%v)", name, n, b.Len(), err)
+		}
+	}
+}
+
+func TestDeploymentsGet_FitsWhateverTheDevicesSay(t *testing.T) {
+	for name, text := range hostile {
+		t.Run(name, func(t *testing.T) {
+			q := serve(func(s *projection.State) {
+				value := wish(t, s, "web")
+				for i := range 900 {
+					p := fleet.Pair{Device: deviceID(i), Deployment: "web"}
+					desire(t, s, p, value)
+					report(s, p, value, map[bool]string{true: text}[i >= 100])
+				}
+			})
+			got, err := q.DeploymentsGet(t.Context(), fleet.GetRequest{Name: "web"})
+			n := sent(t, got, err)
+			if !got.Truncated || n < budget*9/10 {
+				t.Errorf("%d pairs in %d bytes, truncated: %t", len(got.Pairs), n, got.Truncated)
+			}
+			for i, p := range got.Pairs {
+				if p.Class != fleet.ClassFailed || p.Device != deviceID(100+i) {
+					t.Fatalf("pair %d is %s of %s", i, p.Class, p.Device)
+				}
+			}
+		})
+	}
+}
+
+func TestDeploymentsGet_SmallAnswerIsWhole(t *testing.T) {
+	q := serve(func(s *projection.State) {
+		value := wish(t, s, "web")
+		for i := range 900 {
+			desire(t, s, fleet.Pair{Device: deviceID(i), Deployment: "web"}, value)
+		}
+	})
+	got, err := q.DeploymentsGet(t.Context(), fleet.GetRequest{Name: "web"})
+	sent(t, got, err)
+	if len(got.Pairs) != 900 || got.Truncated {
+		t.Errorf("%d pairs, truncated: %t", len(got.Pairs), got.Truncated)
+	}
+}
+
+// facts are 28 KiB of inventory.
+func facts(text string) map[string]string {
+	out := map[string]string{}
+	for i := range 28 {
+		out[fmt.Sprintf("fact-%d", i)] = text
+	}
+	return out
+}
+
+func TestDevicesList_PagesEndAtTheirBytes(t *testing.T) {
+	for name, text := range hostile {
+		t.Run(name, func(t *testing.T) {
+			q := serve(func(s *projection.State) {
+				for i := range 40 {
+					s.PutInfo(deviceID(i), fleet.DeviceInfo{Inventory: facts(text)}, projection.Origin{Revision: 1, At: noon})
+				}
+			})
+			var seen []fleet.DeviceID
+			for after, more := "", true; more; {
+				got, err := q.DevicesList(t.Context(), fleet.DevicesListRequest{Page: fleet.Page{After: after}})
+				sent(t, got, err)
+				for _, d := range got.Items {
+					seen = append(seen, d.Name)
+				}
+				if got.Total != 40 || len(got.Items) == 0 {
+					t.Fatalf("total %d, %d items after %q", got.Total, len(got.Items), after)
+				}
+				after, more = got.Next, got.Next != ""
+			}
+			if len(seen) != 40 || !slices.IsSorted(seen) || len(slices.Compact(slices.Clone(seen))) != 40 {
+				t.Errorf("%v", seen)
+			}
+		})
+	}
+}
+
+func TestDeploymentsList_PagesEndAtTheirBytes(t *testing.T) {
+	names := []fleet.DeploymentName{"a", "b", "c"}
+	q := serve(func(s *projection.State) {
+		for _, name := range names {
+			s.PutDeployment(name, fleet.MirrorDeployment{UID: "u", TargetSelector: largest()})
+		}
+	})
+	var seen []fleet.DeploymentName
+	for after, more := "", true; more; {
+		got, err := q.DeploymentsList(t.Context(), fleet.DeploymentsListRequest{Page: fleet.Page{After: after}})
+		sent(t, got, err)
+		for _, d := range got.Items {
+			seen = append(seen, d.Name)
+		}
+		after, more = got.Next, got.Next != ""
+	}
+	if !slices.Equal(seen, names) {
+		t.Errorf("%v", seen)
+	}
+	got, err := q.DeploymentsGet(t.Context(), fleet.GetRequest{Name: "a"})
+	sent(t, got, err)
+}
+
+func TestDevicesGet_ShowsWhatNeedsALook(t *testing.T) {
+	q := serve(func(s *projection.State) {
+		for i := range 900 {
+			p := fleet.Pair{Device: "d", Deployment: fleet.DeploymentName(fmt.Sprintf("dep-%04d", i))}
+			value := wish(t, s, p.Deployment)
+			desire(t, s, p, value)
+			report(s, p, value, map[bool]string{true: hostile["control"]}[i >= 850])
+		}
+	})
+	got, err := q.DevicesGet(t.Context(), fleet.GetRequest{Name: "d"})
+	sent(t, got, err)
+	failed := 0
+	for _, p := range got.Pairs {
+		if p.Class == fleet.ClassFailed {
+			failed++
+		}
+	}
+	byName := func(a, b fleet.PairView) int { return cmp.Compare(a.Deployment, b.Deployment) }
+	if failed != 50 || len(got.Pairs) >= 900 || got.Device.Deployments != 900 || !slices.IsSortedFunc(got.Pairs, byName) {
+		t.Errorf("%d pairs of %d, %d failed", len(got.Pairs), got.Device.Deployments, failed)
+	}
+}
+
+// largest is a selector as large as the mirror lets one be.
+func largest() fleet.Selector {
+	s := fleet.Selector{MatchLabels: map[string]string{}}
+	long := strings.Repeat("v", fleet.MaxNameLength-4)
+	for i := range 64 {
+		s.MatchLabels[fmt.Sprintf("label-%02d", i)] = long
+		e := fleet.SelectorRequirement{Key: fmt.Sprintf("key-%02d", i), Operator: "In"}
+		for j := range 118 {
+			e.Values = append(e.Values, fmt.Sprintf("%s%04d", long, j))
+		}
+		s.MatchExpressions = append(s.MatchExpressions, e)
+	}
+	return s
+}
+
+// These two have no budget, because what they carry is bounded.
+func TestAnswers_WithoutABudgetAreSmall(t *testing.T) {
+	long := strings.Repeat("d", fleet.MaxNameLength-4)
+	selector := largest()
+	if n, err := size(selector); err != nil || n < 480<<10 || n > fleet.MaxMirrorSize {
+		t.Fatalf("a selector of %d bytes, %v", n, err)
+	}
+	q := serve(func(s *projection.State) {
+		for i := range fleet.MaxLimit {
+			s.PutDevice(fleet.DeviceID(fmt.Sprintf("%s%04d", long, i)), fleet.MirrorDevice{UID: "u"}, projection.Origin{Revision: 1, At: noon})
+		}
+		s.PutDeployment("web", fleet.MirrorDeployment{UID: "u", TargetSelector: selector})
+		report(s, fleet.Pair{Device: fleet.DeviceID(long + "0000"), Deployment: "web"}, nil, hostile["control"])
+	})
+	matched, err := q.SelectorMatch(t.Context(), fleet.SelectorMatchRequest{Page: fleet.Page{Limit: fleet.MaxLimit}, Selector: &fleet.Selector{}})
+	if sent(t, matched, err); len(matched.Devices) != fleet.MaxLimit {
+		t.Errorf("%d devices", len(matched.Devices))
+	}
+	why, err := q.DeviceExplain(t.Context(), fleet.DeviceExplainRequest{Device: fleet.DeviceID(long + "0000"), Deployment: "web"})
+	if sent(t, why, err); len(why.Facts) < 128 {
+		t.Errorf("%d facts", len(why.Facts))
+	}
+}
+
+// The pairs that are shown are the first of all of them, however they come.
+func TestWorst_ShowsTheFirstOfAll(t *testing.T) {
+	const n = fleet.MaxLimit + 700
+	s := projection.New()
+	value := wish(t, s, "web")
+	var want []fleet.PairView
+	for k := range n {
+		i := k * 7919 % n
+		p := fleet.Pair{Device: deviceID(i), Deployment: "web"}
+		desire(t, s, p, value)
+		class := fleet.ClassPending
+		switch i % 3 {
+		case 0:
+			report(s, p, value, "no image")
+			class = fleet.ClassFailed
+		case 1:
+			report(s, p, value, "")
+			class = fleet.ClassRunning
+		}
+		want = append(want, fleet.PairView{Device: p.Device, Class: class})
+	}
+	slices.SortFunc(want, func(a, b fleet.PairView) int {
+		return cmp.Or(cmp.Compare(concern(a.Class), concern(b.Class)), cmp.Compare(a.Device, b.Device))
+	})
+	got, truncated := worst(s, "web")
+	if len(got) != fleet.MaxLimit || !truncated {
+		t.Fatalf("%d pairs, truncated: %t", len(got), truncated)
+	}
+	for i, p := range got {
+		if p.Device != want[i].Device || p.Class != want[i].Class {
+			t.Fatalf("%d: %s %s, want %s %s", i, p.Device, p.Class, want[i].Device, want[i].Class)
+		}
+	}
+}
+
+// BenchmarkWorst is how long the view is locked for the pairs of one large Deployment.
+func BenchmarkWorst(b *testing.B) {
+	for _, n := range []int{100_000, 300_000} {
+		b.Run(fmt.Sprintf("%dk", n/1000), func(b *testing.B) {
+			s := projection.New()
+			value := wish(b, s, "web")
+			for i := range n {
+				desire(b, s, fleet.Pair{Device: fleet.DeviceID(fmt.Sprintf("device-%07d", i*7919%n)), Deployment: "web"}, value)
+			}
+			for b.Loop() {
+				worst(s, "web")
+			}
+		})
+	}
+}
