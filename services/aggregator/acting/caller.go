@@ -22,6 +22,7 @@ type caller struct {
 const callsPerTick = 1000
 
 func newCaller(h *Holder) *caller {
+	h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.AskAnew() })
 	burst := max(int(h.cfg.ResyncRate), 1)
 	return &caller{h: h, schedule: resync.NewSchedule(h.cfg.Resync), bucket: pace.New(h.cfg.ResyncRate, burst)}
 }
@@ -34,7 +35,7 @@ func (c *caller) tick(context.Context) error {
 			return
 		}
 		most := c.bucket.Take(m.Now, callsPerTick)
-		due = c.schedule.Due(m.Now, s.Asking(), most)
+		due = c.schedule.Due(m.Now, s, most)
 		c.bucket.Return(most - len(due))
 	})
 	if c.h.cfg.View.Announce() && c.publish(fleet.SubjectResyncAll) {

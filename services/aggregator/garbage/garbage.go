@@ -10,7 +10,11 @@
 //     and heartbeat of a device without a resource. A heartbeat stays while the device is alive.
 //
 // Each key is to be deleted on condition that it is still at the revision seen. When the keys of a
-// Device that is being deleted are gone, its finalizer can be released.
+// Device that is being deleted are gone, its finalizer can be released. An orphan that stays, because it was
+// written again meanwhile, waits for its time anew.
+//
+// The projection is locked meanwhile, so a plan costs as much as it deletes: the projection has the orphans
+// in the order in which they became such, and only those whose time is over are looked at.
 package garbage
 
 import (
@@ -45,22 +49,17 @@ type Plan struct {
 // maxStep is how much time one look may stand for: a process that was stopped did not look meanwhile.
 const maxStep = 10 * time.Second
 
-// Collector makes plans. It remembers for how long each orphan has been one.
+// Collector makes plans. It remembers for how long orphans have been such.
 type Collector struct {
 	orphanAfter time.Duration
 	at          time.Time
 	age         time.Duration // time in view
-	since       map[string]orphan
-}
-
-type orphan struct {
-	age   time.Duration // of the collector when it was first seen
-	still bool
+	orphans     projection.Turns
 }
 
 // NewCollector returns a Collector that has seen nothing.
 func NewCollector(orphanAfter time.Duration) *Collector {
-	return &Collector{orphanAfter: orphanAfter, since: map[string]orphan{}}
+	return &Collector{orphanAfter: orphanAfter}
 }
 
 // Pause says that something is out of view: the time until the next Plan does not count.
@@ -85,11 +84,9 @@ func (c *Collector) Plan(now time.Time, s *projection.State, whole bool, limit i
 		}
 		p.leave(s, id)
 	}
-	for _, k := range c.orphans(s) {
-		if len(p.Deletes)+len(p.Departures) >= limit {
-			break
-		}
-		p.Deletes = append(p.Deletes, k)
+	c.orphans.Note(s.LastOrphan(), c.age)
+	for _, o := range s.TakeOrphans(c.orphans.Until(c.age-c.orphanAfter), limit-len(p.Deletes)-len(p.Departures)) {
+		p.Deletes = append(p.Deletes, Key(o))
 	}
 	return p
 }
@@ -133,49 +130,6 @@ func plain(keys []dated) []Key {
 	out := make([]Key, 0, len(keys))
 	for _, k := range keys {
 		out = append(out, k.Key)
-	}
-	return out
-}
-
-// orphans returns the keys that have been orphans for long enough.
-func (c *Collector) orphans(s *projection.State) []Key {
-	var out []Key
-	look := func(bucket, key string, o projection.Origin) {
-		if o.Revision == 0 {
-			return
-		}
-		seen, known := c.since[key]
-		if !known {
-			seen.age = c.age
-		}
-		seen.still = true
-		c.since[key] = seen
-		if c.age-seen.age >= c.orphanAfter && known {
-			out = append(out, Key{bucket, key, o.Revision})
-		}
-	}
-	for id := range s.Unclaimed() {
-		if p, ok := s.Pair(id); ok {
-			look(fleet.BucketDeviceState, fleet.StateKey(id), p.ReportAt)
-		}
-	}
-	for id := range s.Strays() {
-		d, _ := s.Device(id)
-		if d.Desired > 0 {
-			continue
-		}
-		look(fleet.BucketDeviceInfo, fleet.InfoKey(id), d.InfoAt)
-		if d.State() != fleet.DeviceFresh {
-			look(fleet.BucketDeviceHeartbeat, fleet.HeartbeatKey(id), d.HeartbeatAt)
-		}
-	}
-	for key, seen := range c.since {
-		if !seen.still {
-			delete(c.since, key)
-			continue
-		}
-		seen.still = false
-		c.since[key] = seen
 	}
 	return out
 }

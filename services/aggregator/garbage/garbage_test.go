@@ -1,6 +1,7 @@
 package garbage_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -166,5 +167,76 @@ func TestPlan_OrphanThatIsClaimedAgainStartsAnew(t *testing.T) {
 	s.DropDesired(d1web)
 	if got := run(c, s, 55, 200); got["state.d1.web"] != 115 {
 		t.Errorf("%v", got)
+	}
+}
+
+// Orphans that wait for their time cost nothing at each tick, however many they are.
+func TestPlan_LooksOnlyAtThoseWhoseTimeIsOver(t *testing.T) {
+	s := projection.New()
+	for i := range 10_000 {
+		s.PutReport(fleet.Pair{Device: fleet.DeviceID(fmt.Sprintf("d%d", i)), Deployment: "web"}, report(t), at(uint64(i+1), 0))
+	}
+	c, now := garbage.NewCollector(time.Hour), noon
+	c.Plan(now, s, true, 500)
+	allocs := testing.AllocsPerRun(10, func() {
+		now = now.Add(time.Second)
+		c.Plan(now, s, true, 500)
+	})
+	if allocs > 100 {
+		t.Errorf("%v allocations for a plan of nothing", allocs)
+	}
+}
+
+// Orphans that cannot be removed, because their device writes them again and again, are not in the way of others.
+func TestPlan_OrphanThatStaysWaitsAnew(t *testing.T) {
+	s := projection.New()
+	for i := range 100 {
+		s.PutReport(fleet.Pair{Device: "evil", Deployment: fleet.DeploymentName(fmt.Sprintf("x%d", i))}, report(t), at(uint64(i+1), 0))
+	}
+	s.PutReport(d1web, report(t), at(1000, 0))
+	if got := run(garbage.NewCollector(time.Minute), s, 0, 100); len(got) != 101 || got["state.d1.web"] != 61 {
+		t.Errorf("%d keys, d1's after %d seconds", len(got), got["state.d1.web"])
+	}
+	s.PutReport(d1web, report(t), at(1001, 0))
+	c, times := garbage.NewCollector(time.Minute), 0
+	for second := range 200 {
+		for _, k := range c.Plan(noon.Add(time.Duration(second)*time.Second), s, true, 1000).Deletes {
+			if k.Key == "state.d1.web" && k.Revision == 1001 {
+				times++
+			}
+		}
+	}
+	if times != 3 {
+		t.Errorf("tried %d times in 200 seconds", times)
+	}
+}
+
+func TestPlan_NextCollectorStartsAnew(t *testing.T) {
+	s := full(t, fleet.MirrorDevice{UID: "u1"}, 0)
+	run(garbage.NewCollector(time.Minute), s, 0, 50)
+	if got := run(garbage.NewCollector(time.Minute), s, 50, 200); got["state.d1.web"] != 110 {
+		t.Errorf("%v", got)
+	}
+}
+
+// BenchmarkPlan is how long the projection is locked at each tick while n reports are orphans, as they are
+// for an hour after a Deployment on n devices was deleted. After "due" all of them may go.
+func BenchmarkPlan(b *testing.B) {
+	for _, n := range []int{1_000, 100_000, 300_000} {
+		s := projection.New()
+		r := fleet.Report{Phase: fleet.PhaseRunning, ObservedHash: fleet.Hash(nil), LastEventAt: "2026-03-01T12:00:00Z"}
+		for i := range n {
+			s.PutReport(fleet.Pair{Device: fleet.DeviceID(fmt.Sprintf("device-%07d", i)), Deployment: "web"}, r, at(uint64(i+1), 0))
+		}
+		for name, after := range map[string]time.Duration{"waiting": 1 << 62, "due": time.Second} {
+			b.Run(fmt.Sprintf("%s/%dk", name, n/1000), func(b *testing.B) {
+				c := garbage.NewCollector(after)
+				now := noon
+				for b.Loop() {
+					c.Plan(now, s, true, 500)
+					now = now.Add(time.Second)
+				}
+			})
+		}
 	}
 }

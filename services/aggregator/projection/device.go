@@ -24,6 +24,9 @@ type device struct {
 	desired  int32 // pairs with a wish
 	owed     int32 // of these, pairs without a report
 
+	unasked              *place[*device]
+	strayInfo, strayBeat *place[orphan]
+
 	known       bool // it has been heard of, now or according to its resource
 	stale       bool
 	infoSpoiled bool // the last info was malformed
@@ -67,6 +70,16 @@ func (d *device) count(t tally, n int32) {
 	}
 	if t.unreported {
 		d.owed += n
+	}
+}
+
+// count counts a pair of a device as another class.
+func (s *State) count(d *device, was, is tally) {
+	idle := d.desired == 0
+	d.count(was, -1)
+	d.count(is, +1)
+	if idle != (d.desired == 0) {
+		s.dismiss(d)
 	}
 }
 
@@ -156,8 +169,20 @@ func (s *State) attend(d *device) {
 	fresh := d.known && !d.stale
 	mute := !d.infoAt.inView() || d.buried() && d.infoAt.at <= d.mirrorAt.at
 	going := d.registered() && d.mirror.Deleting
-	member(s.asking, d, fresh && !going && (mute || d.owed > 0))
-	member(s.leaving, d, going || d.buried() && d.hasData())
-	member(s.strays, d, !d.registered() && (d.infoAt.inView() || d.heartbeat.inView()))
+	s.ask(d, fresh && !going && (mute || d.owed > 0))
+	s.dismiss(d)
 	s.changed[d] = struct{}{}
+}
+
+// ask puts a device among those that ask, or takes it out.
+func (s *State) ask(d *device, in bool) {
+	if _, is := s.asking[d]; is == in {
+		return
+	}
+	s.unasked.admit(&d.unasked, d, in)
+	if !in {
+		delete(s.asking, d)
+		return
+	}
+	s.asking[d] = d.unasked.turn
 }

@@ -20,6 +20,10 @@
 //   - pending in all other cases: no report, a report about another value, a malformed report without
 //     an earlier good one, a wish that cannot be trusted (foreign or malformed).
 //
+// What somebody must attend to stands in lines, in the order in which it came ([State.TakeAsking],
+// [State.TakeOrphans]): who looks every second pays for what is due, not for what waits. [Turns] tells what
+// is.
+//
 // Invariants:
 //
 //   - The counts are a function of the last value of each key and of the cutoff: order, repetition and

@@ -62,10 +62,61 @@ func checkCounts(t *rapid.T, m *model, s *projection.State) {
 		if !got.LastSeen.Equal(at) || got.Known != known || got.Stale != (known && at.Before(m.cutoff)) {
 			t.Fatalf("%s: last seen %s stale %t, want %s known %t", id, got.LastSeen, got.Stale, at, known)
 		}
-		if asking := slices.Contains(slices.Collect(s.Asking()), id); asking != m.asking(id) {
+		if asking := slices.Contains(s.Askers(), id); asking != m.asking(id) {
 			t.Fatalf("%s: asking %t, want %t", id, asking, m.asking(id))
 		}
 	}
+	if got, want := s.Orphans(), m.orphans(); !slices.Equal(got, want) {
+		t.Fatalf("orphans %v, want %v", got, want)
+	}
+	if got, want := slices.Sorted(s.Leaving()), m.leaving(); !slices.Equal(got, want) {
+		t.Fatalf("leaving %v, want %v", got, want)
+	}
+}
+
+// orphans names the keys that belong to nothing.
+func (m *model) orphans() []string {
+	out := []string{}
+	for p := range m.reports {
+		if _, desired := m.desired[p]; !desired {
+			out = append(out, fleet.StateKey(p))
+		}
+	}
+	for _, d := range deviceIDs {
+		if r, inMirror := m.devices[d]; m.busy(d) || inMirror && r.value.Tombstone == nil {
+			continue
+		}
+		if _, in := m.infos[d]; in {
+			out = append(out, fleet.InfoKey(d))
+		}
+		if _, in := m.beats[d]; in && !m.fresh(d) {
+			out = append(out, fleet.HeartbeatKey(d))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (m *model) leaving() []fleet.DeviceID {
+	var out []fleet.DeviceID
+	for d, r := range m.devices {
+		buried := r.value.Tombstone != nil
+		if !m.busy(d) && (!buried && r.value.Deleting || buried && !m.seen(d).IsZero()) {
+			out = append(out, d)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// busy reports whether anything is desired on the device.
+func (m *model) busy(d fleet.DeviceID) bool {
+	for p := range m.desired {
+		if p.Device == d {
+			return true
+		}
+	}
+	return false
 }
 
 // owed counts the pairs of fresh devices that have no report.

@@ -439,8 +439,7 @@ func dump(s *projection.State) string {
 			fmt.Fprintf(&b, "  pair %s\n", spell(p))
 		}
 	}
-	fmt.Fprintf(&b, "asking %v\nleaving %v\nstrays %v\n", slices.Sorted(s.Asking()), slices.Sorted(s.Leaving()), slices.Sorted(s.Strays()))
-	fmt.Fprintf(&b, "unclaimed %v\n", slices.SortedFunc(s.Unclaimed(), fleet.Pair.Compare))
+	fmt.Fprintf(&b, "asking %v\nleaving %v\norphans %v\n", s.Askers(), slices.Sorted(s.Leaving()), s.Orphans())
 	fmt.Fprintf(&b, "newest %s known %d stale %d\n", s.Newest(), s.Known(), s.Stale())
 	return b.String()
 }

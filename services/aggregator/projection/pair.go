@@ -19,6 +19,7 @@ type pair struct {
 	tally      tally // what it is counted as now
 	slot       int32 // in deployment.pairs
 	position   int32 // in deployment.failed
+	unclaimed  *place[orphan]
 }
 
 // report is what is kept of a report. The zero value stands for none, or for a malformed one.
@@ -78,9 +79,8 @@ func (s *State) settle(p *pair) {
 		p.tally = is
 		p.deployment.counts.add(was, -1)
 		p.deployment.counts.add(is, +1)
-		p.device.count(was, -1)
-		p.device.count(is, +1)
 		s.dirty[p.deployment] = struct{}{}
+		s.count(p.device, was, is)
 	}
 	switch h := &p.deployment.failed; {
 	case is.class == failed && p.position == gone:
@@ -94,7 +94,7 @@ func (s *State) settle(p *pair) {
 	if is.unreported != was.unreported {
 		s.attend(p.device)
 	}
-	member(s.unclaimed, p, p.wish == nil && p.reportAt.inView())
+	s.orphans.admit(&p.unclaimed, unclaimed{p}, p.wish == nil && p.reportAt.inView())
 }
 
 // reportOf clones what it keeps: the strings of a decoded report share their memory.

@@ -26,12 +26,12 @@ type State struct {
 	hold       *fleet.Hold
 	holdInView bool
 
-	dirty     map[*deployment]struct{} // their status may have changed
-	changed   map[*device]struct{}     // their resource may have to change
-	asking    map[*device]struct{}     // fresh, and something that only the agent can tell is missing
-	leaving   map[*device]struct{}     // deleting, or with a tombstone and keys in view
-	strays    map[*device]struct{}     // no Device, but info or heartbeat in view
-	unclaimed map[*pair]struct{}       // a report in view without a desired key
+	dirty   map[*deployment]struct{} // their status may have changed
+	changed map[*device]struct{}     // their resource may have to change
+	asking  map[*device]uint64       // fresh, and something that only the agent can tell is missing; by turn
+	unasked line[*device]            // those of them that were not taken yet
+	leaving map[*device]struct{}     // nothing is desired on them, and they are deleted or have left keys
+	orphans line[orphan]
 
 	deviceNames     []fleet.DeviceID       // sorted; nil when it must be made anew
 	deploymentNames []fleet.DeploymentName // sorted; nil when it must be made anew
@@ -46,10 +46,8 @@ func New() *State {
 		foreign:     &wish{},
 		dirty:       map[*deployment]struct{}{},
 		changed:     map[*device]struct{}{},
-		asking:      map[*device]struct{}{},
+		asking:      map[*device]uint64{},
 		leaving:     map[*device]struct{}{},
-		strays:      map[*device]struct{}{},
-		unclaimed:   map[*pair]struct{}{},
 	}
 	s.fresh.before, s.fresh.moved = silentLonger, (*device).setPosition
 	s.stale.before, s.stale.moved = silentShorter, (*device).setPosition
@@ -88,9 +86,7 @@ func (s *State) forgetDevice(d *device) {
 	}
 	s.place(d) // nothing is known of it any more: it leaves its heap
 	delete(s.devices, d.id)
-	for _, set := range []map[*device]struct{}{s.changed, s.asking, s.leaving, s.strays} {
-		delete(set, d)
-	}
+	delete(s.changed, d)
 	s.deviceNames = nil
 }
 

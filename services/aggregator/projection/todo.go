@@ -2,7 +2,6 @@ package projection
 
 import (
 	"iter"
-	"maps"
 	"slices"
 
 	"harmony.dev/fleet"
@@ -66,40 +65,51 @@ func (s *State) MarkAllChanged() {
 	}
 }
 
-// Asking yields the devices that should be asked to send everything again: fresh, but without a usable
-// info, or without a report on a pair that is desired on them. An info from before the device's
+// Missing reports whether any device asks: it is fresh, but without a usable info, or without a report on a
+// pair that is desired on it, and should be asked to send everything again. An info from before the device's
 // tombstone is not usable.
-func (s *State) Asking() iter.Seq[fleet.DeviceID] { return ids(s.asking) }
-
-// Missing reports whether [State.Asking] yields any device.
 func (s *State) Missing() bool { return len(s.asking) > 0 }
 
-// IsAsking reports whether [State.Asking] yields the device.
-func (s *State) IsAsking(id fleet.DeviceID) bool {
-	d := s.devices[id]
-	if d == nil {
-		return false
-	}
-	_, in := s.asking[d]
-	return in
+// Asking is a device that asks. Its turn is another one when it asks again after it had ceased to.
+type Asking struct {
+	Device fleet.DeviceID
+	Turn   uint64
 }
 
-// Leaving yields the devices that are being deleted, and those with a tombstone and keys in view.
-func (s *State) Leaving() iter.Seq[fleet.DeviceID] { return ids(s.leaving) }
+// LastAsking returns the turn of the device that began to ask last. Turns rise with each that does.
+func (s *State) LastAsking() uint64 { return s.unasked.turn }
 
-// Strays yields the devices with an info or a heartbeat in view, but without a resource.
-func (s *State) Strays() iter.Seq[fleet.DeviceID] { return ids(s.strays) }
+// TakeAsking returns at most n of the devices that ask, whose turn is not after upTo and that were not
+// taken yet, those that have asked for longest first.
+func (s *State) TakeAsking(upTo uint64, n int) []Asking {
+	var out []Asking
+	s.unasked.take(upTo, n, func(p *place[*device]) {
+		out = append(out, Asking{p.item.id, p.turn})
+		s.unasked.leave(p)
+		p.item.unasked = nil
+	})
+	return out
+}
 
-// Unclaimed yields the pairs with a report in view that are not desired.
-func (s *State) Unclaimed() iter.Seq[fleet.Pair] {
-	return func(yield func(fleet.Pair) bool) {
-		for p := range maps.Keys(s.unclaimed) {
-			if !yield(p.id()) {
-				return
-			}
+// StillAsking reports whether a device has not ceased to ask since it was taken.
+func (s *State) StillAsking(a Asking) bool {
+	d := s.devices[a.Device]
+	return d != nil && s.asking[d] == a.Turn
+}
+
+// AskAnew puts the devices back that were taken: whoever takes them next knows of no request.
+func (s *State) AskAnew() {
+	for d := range s.asking {
+		if d.unasked == nil {
+			d.unasked = s.unasked.join(d)
+			s.asking[d] = d.unasked.turn
 		}
 	}
 }
+
+// Leaving yields the devices that are being deleted, and those with a tombstone and keys in view, once nothing
+// is desired on them.
+func (s *State) Leaving() iter.Seq[fleet.DeviceID] { return ids(s.leaving) }
 
 func ids(set map[*device]struct{}) iter.Seq[fleet.DeviceID] {
 	return func(yield func(fleet.DeviceID) bool) {

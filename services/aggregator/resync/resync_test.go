@@ -1,22 +1,36 @@
 package resync_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"harmony.dev/fleet"
+	"harmony.dev/services/aggregator/projection"
 	"harmony.dev/services/aggregator/resync"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+// missing is a fleet whose devices are alive and have not sent their info.
+func missing(n int) *projection.State {
+	s := projection.New()
+	for i := range n {
+		s.PutHeartbeat(device(i), origin)
+	}
+	return s
+}
+
+var origin = projection.Origin{Revision: 1, At: noon}
+
+func device(i int) fleet.DeviceID { return fleet.DeviceID(fmt.Sprintf("device-%07d", i)) }
+
 func TestSchedule_AsksAgainWithGrowingPauses(t *testing.T) {
-	s := resync.NewSchedule(resync.Config{First: 5 * time.Second, Most: 30 * time.Second})
-	missing := []fleet.DeviceID{"d1"}
+	s, p := resync.NewSchedule(resync.Config{First: 5 * time.Second, Most: 30 * time.Second}), missing(1)
 	var asked []int
 	for second := range 120 {
-		if len(s.Due(noon.Add(time.Duration(second)*time.Second), slices.Values(missing), 9)) > 0 {
+		if len(s.Due(noon.Add(time.Duration(second)*time.Second), p, 9)) > 0 {
 			asked = append(asked, second)
 		}
 	}
@@ -26,28 +40,64 @@ func TestSchedule_AsksAgainWithGrowingPauses(t *testing.T) {
 }
 
 func TestSchedule_ForgetsWhoIsComplete(t *testing.T) {
-	s := resync.NewSchedule(resync.Config{First: time.Second, Most: time.Minute})
-	missing := []fleet.DeviceID{"d1"}
-	s.Due(noon, slices.Values(missing), 9)
-	s.Due(noon.Add(time.Second), slices.Values(missing), 9)
-	s.Due(noon.Add(2*time.Second), slices.Values[[]fleet.DeviceID](nil), 9)
-	if due := s.Due(noon.Add(3*time.Second), slices.Values(missing), 9); len(due) > 0 {
-		t.Errorf("asked %v at once", due)
-	}
-	if due := s.Due(noon.Add(4*time.Second), slices.Values(missing), 9); len(due) != 1 {
-		t.Errorf("asked %v after the first pause", due)
+	for _, look := range []bool{true, false} { // while nothing is missing
+		s, p := resync.NewSchedule(resync.Config{First: time.Second, Most: time.Minute}), missing(1)
+		s.Due(noon, p, 9)
+		s.Due(noon.Add(time.Second), p, 9)
+		p.PutInfo(device(0), fleet.DeviceInfo{}, origin)
+		if look {
+			s.Due(noon.Add(2*time.Second), p, 9)
+		}
+		p.DropInfo(device(0))
+		if due := s.Due(noon.Add(3*time.Second), p, 9); len(due) > 0 {
+			t.Errorf("asked %v at once", due)
+		}
+		if due := s.Due(noon.Add(4*time.Second), p, 9); len(due) != 1 {
+			t.Errorf("asked %v after the first pause", due)
+		}
+		if due := s.Due(noon.Add(5*time.Second), p, 9); len(due) > 0 {
+			t.Errorf("asked %v by what was before", due)
+		}
 	}
 }
 
 func TestSchedule_AtMostN(t *testing.T) {
-	s := resync.NewSchedule(resync.Config{First: time.Second, Most: time.Hour})
-	missing := []fleet.DeviceID{"d1", "d2", "d3"}
-	s.Due(noon, slices.Values(missing), 2)
-	first := s.Due(noon.Add(time.Second), slices.Values(missing), 2)
-	second := s.Due(noon.Add(time.Second), slices.Values(missing), 2)
-	all := slices.Sorted(slices.Values(slices.Concat(first, second)))
-	if len(first) != 2 || !slices.Equal(slices.Compact(all), missing) {
-		t.Errorf("asked %v, then %v", first, second)
+	s, p := resync.NewSchedule(resync.Config{First: time.Second, Most: time.Hour}), missing(3)
+	s.Due(noon, p, 2)
+	first := s.Due(noon.Add(time.Second), p, 2)
+	second := s.Due(noon.Add(time.Second), p, 2)
+	third := s.Due(noon.Add(time.Second), p, 2)
+	all := slices.Sorted(slices.Values(slices.Concat(first, second, third)))
+	if len(first) != 2 || len(second) != 1 || !slices.Equal(all, []fleet.DeviceID{device(0), device(1), device(2)}) {
+		t.Errorf("asked %v, then %v, then %v", first, second, third)
+	}
+}
+
+// The requests of an earlier holder count for nothing.
+func TestSchedule_NextHolderAsksAnew(t *testing.T) {
+	p := missing(3)
+	for range 2 {
+		p.AskAnew()
+		s := resync.NewSchedule(resync.Config{First: time.Second, Most: time.Hour})
+		s.Due(noon, p, 9)
+		if due := s.Due(noon.Add(time.Second), p, 2); len(due) != 2 {
+			t.Errorf("asked %v", due)
+		}
+	}
+}
+
+// BenchmarkDue is how long the projection is locked at each tick while n devices ask.
+func BenchmarkDue(b *testing.B) {
+	for _, n := range []int{1_000, 100_000, 300_000} {
+		b.Run(fmt.Sprintf("%dk", n/1000), func(b *testing.B) {
+			p := missing(n)
+			s := resync.NewSchedule(resync.Config{First: 5 * time.Second, Most: 10 * time.Minute})
+			now := noon
+			for b.Loop() {
+				s.Due(now, p, 50)
+				now = now.Add(time.Second)
+			}
+		})
 	}
 }
 
