@@ -118,8 +118,8 @@ func keysOf(s *projection.State, d projection.Device) []dated {
 			keys = append(keys, dated{Key{bucket, key, o.Revision}, o.At})
 		}
 	}
-	for pair := range s.PairsOf(d.ID) {
-		add(fleet.BucketDeviceState, fleet.StateKey(fleet.Pair{Device: pair.Device, Deployment: pair.Deployment}), pair.ReportAt)
+	for pair, at := range s.ReportsOf(d.ID) {
+		add(fleet.BucketDeviceState, fleet.StateKey(pair), at)
 	}
 	add(fleet.BucketDeviceInfo, fleet.InfoKey(d.ID), d.InfoAt)
 	add(fleet.BucketDeviceHeartbeat, fleet.HeartbeatKey(d.ID), d.HeartbeatAt)

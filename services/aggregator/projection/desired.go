@@ -27,4 +27,5 @@ func (s *State) setWish(id fleet.Pair, w *wish) {
 	s.release(p.wish)
 	p.wish = w
 	s.settle(p)
+	s.claimSpare(p)
 }

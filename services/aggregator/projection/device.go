@@ -17,6 +17,7 @@ type device struct {
 	infoAt    origin
 	heartbeat origin
 	pairs     []*pair // sorted by deployment
+	spares    map[fleet.DeploymentName]*spare
 
 	seen     stamp // the newest stamp of its keys, 0 when it has none
 	lastSeen stamp // seen, for a known device not before the heartbeat bucket's creation
@@ -50,7 +51,7 @@ func (d *device) registered() bool { return d.mirror != nil && d.mirror.Tombston
 func (d *device) buried() bool { return d.mirror != nil && d.mirror.Tombstone != nil }
 
 func (d *device) hasData() bool {
-	return d.infoAt.inView() || d.heartbeat.inView() ||
+	return d.infoAt.inView() || d.heartbeat.inView() || len(d.spares) > 0 ||
 		slices.ContainsFunc(d.pairs, func(p *pair) bool { return p.reportAt.inView() })
 }
 

@@ -27,8 +27,11 @@
 // Invariants:
 //
 //   - The counts are a function of the last value of each key and of the cutoff: order, repetition and
-//     any split into snapshot and tail make no difference. The one exception is by design: the last good
+//     any split into snapshot and tail make no difference. One exception is by design: the last good
 //     report or info before a malformed one is kept while the State lives.
+//   - No device grows the State at will: beyond [MaxUnclaimed] reports on pairs that are not desired, only
+//     where a report stands is kept. Such a report is no sign of life. When its pair becomes desired, that is
+//     a pair without a report like any other: pending, and the device asks.
 //   - MatchedDeviceCount = Running + Failed + Pending + Stale, always.
 //   - Only the server's stamps are compared with each other. A device's own time orders errors for
 //     people ([fleet.LastError]) and does nothing else.

@@ -9,6 +9,9 @@ import (
 	"harmony.dev/fleet"
 )
 
+// LimitUnclaimed sets what is [MaxUnclaimed] otherwise.
+func (s *State) LimitUnclaimed(n int) { s.maxUnclaimed = n }
+
 // Askers returns the devices that ask, sorted.
 func (s *State) Askers() []fleet.DeviceID {
 	var out []fleet.DeviceID

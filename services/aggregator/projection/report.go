@@ -2,22 +2,38 @@ package projection
 
 import "harmony.dev/fleet"
 
-// PutReport takes in the last report of a pair, in stream order. The report must be valid.
-func (s *State) PutReport(id fleet.Pair, r fleet.Report, at Origin) {
-	p := s.pair(id)
+// PutReport takes in the last report of a pair, in stream order. The report must be valid. It returns
+// [ErrUnclaimed] when it is not kept.
+func (s *State) PutReport(id fleet.Pair, r fleet.Report, at Origin) error {
+	p := s.keeper(id, at)
+	if p == nil {
+		return ErrUnclaimed
+	}
 	p.report = reportOf(r)
 	s.reported(p, at)
+	return nil
 }
 
 // SpoilReport takes note of a malformed report: the last good one is kept, and the device was heard of.
 func (s *State) SpoilReport(id fleet.Pair, at Origin) {
-	p := s.pair(id)
-	p.report.spoiled = true
-	s.reported(p, at)
+	if p := s.keeper(id, at); p != nil {
+		p.report.spoiled = true
+		s.reported(p, at)
+	}
 }
 
 // DropReport takes note that there is no report of the pair.
 func (s *State) DropReport(id fleet.Pair) {
+	d := s.devices[id.Device]
+	if d == nil {
+		return
+	}
+	if _, spare := d.spares[id.Deployment]; spare {
+		s.dropSpare(d, id.Deployment)
+		s.dismiss(d)
+		s.forgetDevice(d)
+		return
+	}
 	p := s.lookup(id)
 	if p == nil || !p.reportAt.inView() {
 		return

@@ -33,6 +33,8 @@ type State struct {
 	leaving map[*device]struct{}     // nothing is desired on them, and they are deleted or have left keys
 	orphans line[orphan]
 
+	maxUnclaimed int // [MaxUnclaimed]
+
 	deviceNames     []fleet.DeviceID       // sorted; nil when it must be made anew
 	deploymentNames []fleet.DeploymentName // sorted; nil when it must be made anew
 }
@@ -48,6 +50,8 @@ func New() *State {
 		changed:     map[*device]struct{}{},
 		asking:      map[*device]uint64{},
 		leaving:     map[*device]struct{}{},
+
+		maxUnclaimed: MaxUnclaimed,
 	}
 	s.fresh.before, s.fresh.moved = silentLonger, (*device).setPosition
 	s.stale.before, s.stale.moved = silentShorter, (*device).setPosition
@@ -81,7 +85,7 @@ func (s *State) deployment(name fleet.DeploymentName) *deployment {
 
 // forgetDevice drops a device that no key supports.
 func (s *State) forgetDevice(d *device) {
-	if d.mirror != nil || d.infoAt.inView() || d.heartbeat.inView() || len(d.pairs) > 0 {
+	if d.mirror != nil || d.infoAt.inView() || d.heartbeat.inView() || len(d.pairs) > 0 || len(d.spares) > 0 {
 		return
 	}
 	s.place(d) // nothing is known of it any more: it leaves its heap
@@ -107,7 +111,12 @@ func (s *State) pair(id fleet.Pair) *pair {
 	if ok {
 		return d.pairs[i]
 	}
-	p := &pair{device: d, deployment: s.deployment(id.Deployment), position: gone}
+	return s.insert(d, i, id.Deployment)
+}
+
+// insert makes a pair, to be the i-th of its device.
+func (s *State) insert(d *device, i int, name fleet.DeploymentName) *pair {
+	p := &pair{device: d, deployment: s.deployment(name), position: gone}
 	d.pairs = slices.Insert(d.pairs, i, p)
 	p.slot = int32(len(p.deployment.pairs))
 	p.deployment.pairs = append(p.deployment.pairs, p)

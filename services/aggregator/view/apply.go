@@ -174,7 +174,7 @@ func (f *feed) report(m kv.Message) {
 		kept := false
 		f.view.change(func(s *projection.State) {
 			if err == nil {
-				s.PutReport(pair, r, origin(m))
+				err = s.PutReport(pair, r, origin(m))
 				return
 			}
 			s.SpoilReport(pair, origin(m))
