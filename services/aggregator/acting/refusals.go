@@ -1,12 +1,20 @@
 package acting
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
 
-// refusedMost is the longest pause between two requests about something that was refused.
-const refusedMost = 10 * time.Second
+const (
+	// refusedMost is the longest pause between two requests about something that was refused.
+	refusedMost = 10 * time.Second
+	// refusedFor is how long a pause is remembered that is over: when many are refused, the rate of requests
+	// lets each wait for longer than its pause.
+	refusedFor = 10 * time.Minute
+	// fewRefusals are not worth tidying up.
+	fewRefusals = 64
+)
 
 // refusals remembers what the patcher refused, so that one resource it will never take costs little. It
 // is safe for concurrent use.
@@ -15,6 +23,7 @@ type refusals[Key comparable] struct {
 
 	mu    sync.Mutex
 	pause map[Key]pause
+	tidy  int // how many pauses make it worth to look for those that nobody waits for
 }
 
 type pause struct {
@@ -38,6 +47,7 @@ func (r *refusals[Key]) pausing(k Key, now time.Time) bool {
 func (r *refusals[Key]) note(k Key, o outcome, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.prune(now)
 	switch o {
 	case done:
 		delete(r.pause, k)
@@ -46,4 +56,14 @@ func (r *refusals[Key]) note(k Key, o outcome, now time.Time) {
 		r.pause[k] = pause{length: length, until: now.Add(length)}
 	case silence, deposed:
 	}
+}
+
+// prune drops the pauses that ended long ago: what was refused is gone, or it would have been asked about
+// again. It looks at them once they have doubled, so that a note costs O(1).
+func (r *refusals[Key]) prune(now time.Time) {
+	if len(r.pause) < max(r.tidy, fewRefusals) {
+		return
+	}
+	maps.DeleteFunc(r.pause, func(_ Key, p pause) bool { return now.Sub(p.until) > refusedFor })
+	r.tidy = 2 * len(r.pause)
 }
