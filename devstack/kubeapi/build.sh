@@ -80,7 +80,7 @@ build() {
   SECONDS=0
   progress "$name" "$work/log" 9>&- &
   ticker=$!
-  if ! go build -v -trimpath -ldflags "$(ldflags)" -o "$work/$name" "$(package_of "$name")" 2>"$work/log"; then
+  if ! go build -v -ldflags "$(ldflags)" -o "$work/$name" "$(package_of "$name")" 2>"$work/log"; then
     # the names of compiled packages, which -v prints, are no errors
     grep -vE '^[[:alnum:]._~/-]+$' "$work/log" >&2 || true
     say "building $name: the compiler's errors are above"
@@ -121,7 +121,8 @@ shift
 for name in "$@"; do package_of "$name" >/dev/null || usage; done
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
-export GOWORK=off CGO_ENABLED=0
+# Without debug information, which the linker would drop, the compiler needs a fifth less time.
+export GOWORK=off CGO_ENABLED=0 GOFLAGS='-trimpath -gcflags=all=-dwarf=false'
 root=${FLEET_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/harmony-fleet}/kubeapi
 entry=$root/$(cache_key)
 mkdir -p "$entry"

@@ -2,7 +2,7 @@
 // binaries and simulated devices, each a process of its own that can be stopped, killed, paused and
 // started again with other flags.
 //
-//	stack ── NATS           one child process per test, its own store
+//	stack ── NATS           one child process per test or three, with their own stores
 //	      ── Kubernetes API  one child process per test binary, a namespace per test
 //	      ── services        1..n children of each
 //	      ── devices         children, many devices each

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,7 +33,7 @@ func (s *Stack) Start(service string, flags ...string) *Instance {
 	id := fmt.Sprintf("%s-%d", strings.TrimPrefix(service, "fleet-"), s.next())
 	args := []string{
 		"--nats-url", s.NATS.URL(), "--fleet", s.Fleet, "--instance", id, "--exit-with-parent",
-		"--lease-ttl", LeaseTTL.String(), "--log-level", "debug",
+		"--lease-ttl", LeaseTTL.String(), "--log-level", "debug", "--kv-replicas", strconv.Itoa(s.replicas),
 	}
 	if service == fleet.ServicePatcher {
 		args = append(args, "--kubeconfig", s.kube.Kubeconfig)
@@ -84,10 +85,11 @@ func (i *Instance) Start(flags ...string) {
 	i.args = append(i.args, flags...)
 	log := openLog(i.stack.t, i.stack.dir, i.id)
 	proc, err := child.Start(child.Spec{
-		Name: i.id, Path: filepath.Join(i.stack.bin, i.name), Args: i.args, Env: service.WithoutSettings(os.Environ()), Stdout: log, Stderr: log,
+		Name: i.id, Path: filepath.Join(i.stack.own, i.name), Args: i.args, Stdout: log, Stderr: log,
+		Env: append(service.WithoutSettings(os.Environ()), "GORACE=halt_on_error=1"), // a race ends the process
 	})
 	if err != nil {
-		i.stack.t.Fatalf("start %s (run 'make build' first): %v", i.name, err)
+		i.stack.t.Fatalf("start %s ('make e2e' builds it): %v", i.name, err)
 	}
 	i.proc = proc
 	go func() { <-proc.Done(); _ = log.Close() }()

@@ -17,20 +17,37 @@ import (
 	"harmony.dev/fleet/child"
 )
 
-// NATS is a NATS server as a child process. Its address and store stay over restarts.
+// NATS is one NATS server, or a cluster of three, as child processes. Addresses and stores stay over
+// restarts.
 type NATS struct {
 	t     testing.TB
-	stack *Stack
-	port  int
-	conf  string
-	proc  *child.Process
+	nodes []*node
 	nc    *nats.Conn
+}
+
+// node is one server.
+type node struct {
+	stack *Stack
+	name  string
+	port  int
+	proc  *child.Process
 }
 
 func startNATS(t testing.TB, s *Stack, o Options) *NATS {
 	t.Helper()
-	n := &NATS{t: t, stack: s, port: FreePort(t), conf: filepath.Join(s.dir, "nats.conf")}
-	n.configure(fmt.Sprintf("server_name: lab\nlisten: \"127.0.0.1:%d\"\n", n.port))
+	n := &NATS{t: t}
+	var routes []string
+	for i := range max(o.Nodes, 1) {
+		nd := &node{stack: s, name: fmt.Sprintf("nats-%d", i+1), port: FreePort(t)}
+		n.nodes = append(n.nodes, nd)
+		nd.configure(fmt.Sprintf("server_name: %s\nlisten: \"127.0.0.1:%d\"\n", nd.name, nd.port))
+		routes = append(routes, fmt.Sprintf("127.0.0.1:%d", FreePort(t)))
+	}
+	if len(routes) > 1 {
+		for i, nd := range n.nodes {
+			nd.configure(fmt.Sprintf("cluster { name: lab, listen: %q, routes: [%q] }\n", routes[i], "nats://"+strings.Join(routes, `", "nats://`)))
+		}
+	}
 	if !o.NoStream {
 		n.EnableJetStream()
 	}
@@ -41,13 +58,14 @@ func startNATS(t testing.TB, s *Stack, o Options) *NATS {
 // EnableJetStream takes effect with the next start.
 func (n *NATS) EnableJetStream() {
 	n.t.Helper()
-	n.configure(fmt.Sprintf("jetstream { store_dir: %q }\n", filepath.Join(n.stack.dir, "nats")))
+	for _, nd := range n.nodes {
+		nd.configure(fmt.Sprintf("jetstream { store_dir: %q }\n", filepath.Join(nd.stack.dir, nd.name)))
+	}
 }
 
 // configure adds lines to the server's configuration file.
-func (n *NATS) configure(lines string) {
-	n.t.Helper()
-	f, err := os.OpenFile(n.conf, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (nd *node) configure(lines string) {
+	f, err := os.OpenFile(nd.conf(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err == nil {
 		_, err = f.WriteString(lines)
 	}
@@ -55,45 +73,71 @@ func (n *NATS) configure(lines string) {
 		err = f.Close()
 	}
 	if err != nil {
-		n.t.Fatalf("write the configuration of NATS: %v", err)
+		nd.stack.t.Fatalf("write the configuration of NATS: %v", err)
 	}
 }
 
-// URL is where clients connect.
-func (n *NATS) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", n.port) }
+func (nd *node) conf() string { return filepath.Join(nd.stack.dir, nd.name+".conf") }
 
-// Start starts the server and waits until it accepts connections.
+func (nd *node) address() string { return fmt.Sprintf("127.0.0.1:%d", nd.port) }
+
+// URL is where clients connect: all servers, separated by commas.
+func (n *NATS) URL() string {
+	var urls []string
+	for _, nd := range n.nodes {
+		urls = append(urls, "nats://"+nd.address())
+	}
+	return strings.Join(urls, ",")
+}
+
+// Start starts the servers and waits until they accept connections.
 func (n *NATS) Start() {
 	n.t.Helper()
-	log := openLog(n.t, n.stack.dir, "nats")
+	for _, nd := range n.nodes {
+		nd.start()
+	}
+	for _, nd := range n.nodes {
+		nd.await()
+	}
+}
+
+func (nd *node) start() {
+	t := nd.stack.t
+	t.Helper()
+	log := openLog(t, nd.stack.dir, nd.name)
 	proc, err := child.Start(child.Spec{
-		Name: "nats-server", Path: filepath.Join(n.stack.bin, "nats-server"), Args: []string{"-c", n.conf},
+		Name: nd.name, Path: filepath.Join(nd.stack.bin, "nats-server"), Args: []string{"-c", nd.conf()},
 		Env: os.Environ(), Stdout: log, Stderr: log,
 	})
 	if err != nil {
-		n.t.Fatalf("start nats-server (run 'make peers' first): %v", err)
+		t.Fatalf("start nats-server (run 'make peers' first): %v", err)
 	}
-	n.proc = proc
-	n.stack.t.Cleanup(func() { _ = log.Close() })
+	nd.proc = proc
+	t.Cleanup(func() { _ = log.Close() })
+}
+
+func (nd *node) await() {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", n.port), time.Second)
+		c, err := net.DialTimeout("tcp", nd.address(), time.Second)
 		if err == nil {
 			_ = c.Close()
 			return
 		}
 		if time.Now().After(deadline) {
-			n.t.Fatalf("nats-server does not accept connections: %v", err)
+			nd.stack.t.Fatalf("%s does not accept connections: %v", nd.name, err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-// Kill ends the server with SIGKILL.
+// Kill ends the servers with SIGKILL.
 func (n *NATS) Kill() {
 	n.t.Helper()
-	if err := n.proc.Kill(); err != nil {
-		n.t.Fatalf("kill nats-server: %v", err)
+	for _, nd := range n.nodes {
+		if err := nd.proc.Kill(); err != nil {
+			n.t.Fatalf("kill %s: %v", nd.name, err)
+		}
 	}
 }
 
@@ -101,8 +145,10 @@ func (n *NATS) end() {
 	if n.nc != nil {
 		n.nc.Close()
 	}
-	if n.proc != nil {
-		_ = n.proc.Kill()
+	for _, nd := range n.nodes {
+		if nd.proc != nil {
+			_ = nd.proc.Kill()
+		}
 	}
 }
 

@@ -24,7 +24,10 @@ type Stack struct {
 	t    testing.TB
 	dir  string // logs and stores
 	bin  string
+	own  string // where the product's own binaries are
 	kube *kubetest.Server
+
+	replicas int // of buckets
 
 	Fleet string // the namespace
 	NATS  *NATS
@@ -34,16 +37,23 @@ type Stack struct {
 	instances []*Instance
 }
 
-// Options say how a stack differs from the usual one: NATS with JetStream, no service, no device.
+// Options say how a stack differs from the usual one: one NATS server with JetStream, binaries with the race
+// detector, no service, no device.
 type Options struct {
-	NoStream bool // a server without JetStream
+	NoStream bool // servers without JetStream
+	Nodes    int  // 3: a cluster, with three replicas of each bucket
+	Shipped  bool // the binaries that are shipped: for what is measured
 }
 
 // New starts NATS and makes a namespace. Services and devices are started by the test.
 func New(t testing.TB, o Options) *Stack {
 	t.Helper()
 	root := repositoryRoot(t)
-	s := &Stack{t: t, bin: BinDir(t), dir: logDir(t)}
+	s := &Stack{t: t, bin: BinDir(t), dir: logDir(t), replicas: max(o.Nodes, 1)}
+	s.own = filepath.Join(s.bin, "race")
+	if o.Shipped {
+		s.own = s.bin
+	}
 	s.kube = kubetest.KubeAPI(t)
 	s.kube.ApplyCRDs(t, filepath.Join(root, "deploy", "crds"))
 	s.Fleet = s.kube.Namespace(t)

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
 
-// north is the selector that every fourth simulated device matches.
+// region selects simulated devices: each name stands for every fourth.
 func region(names ...string) fleet.Selector {
 	return fleet.Selector{MatchExpressions: []fleet.SelectorRequirement{{Key: "region", Operator: "In", Values: names}}}
 }

@@ -17,7 +17,7 @@ import (
 // Found:   -
 func TestR01_TimeToReady(t *testing.T) {
 	const devices = 1000
-	s := lab.New(t, lab.Options{})
+	s := lab.New(t, lab.Options{Shipped: true})
 	services := s.StartServices()
 	s.StartDevices(devices, "--delay", "0s..50ms", "--connections", "4")
 	registered(t, s, devices)

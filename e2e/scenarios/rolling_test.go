@@ -10,8 +10,11 @@ import (
 	"harmony.dev/fleet"
 )
 
-// TestRolling_TwoReplicasOfEach replaces each replica as a rolling update with surge does: the new
-// one must become ready beside the old ones before one of them goes.
+// Fault:   each of two replicas is replaced as a rolling update with surge does: the new one starts beside
+// the old ones, then one of those goes.
+// Promise: the new one becomes ready beside them, and nothing is written but keys that begin with "_".
+// Budget:  each step within 60 s.
+// Found:   -
 func TestRolling_TwoReplicasOfEach(t *testing.T) {
 	s := lab.New(t, lab.Options{})
 	replicas := map[string][]*lab.Instance{}
@@ -41,8 +44,11 @@ func TestRolling_TwoReplicasOfEach(t *testing.T) {
 	}
 }
 
-// TestRolling_PausedHolderIsDeposed stops the reconciler that holds the lease, as a machine that hangs
-// would, past its lease; the other takes over and works; the first goes on and must do no harm.
+// Fault:   SIGSTOP of the reconciler that holds the lease, past its lease; SIGCONT once the other works.
+// Promise: the other takes over; the first stands by and changes nothing. (That the server refuses what the
+// first may still have under way is shown in services/reconciler, where packets can be held back.)
+// Budget:  20 s.
+// Found:   -
 func TestRolling_PausedHolderIsDeposed(t *testing.T) {
 	s := lab.New(t, lab.Options{})
 	s.StartServices()
