@@ -106,6 +106,15 @@ func TestMirror_ForeignOperationsAreRepairedUnderANewEpoch(t *testing.T) {
 		{"whole mark removed", func(r *rig) {
 			r.publish(fleet.BucketResources, fleet.KeySynced, "", nats.Header{"KV-Operation": {"DEL"}})
 		}, fleet.KeySynced},
+		{"epoch removed", func(r *rig) {
+			r.publish(fleet.BucketResources, fleet.KeyEpoch, "", nats.Header{"KV-Operation": {"DEL"}})
+		}, fleet.KeySynced},
+		{"epoch purged", func(r *rig) {
+			r.publish(fleet.BucketResources, fleet.KeyEpoch, "", nats.Header{"KV-Operation": {"PURGE"}, "Nats-Rollup": {"sub"}})
+		}, fleet.KeySynced},
+		{"foreign epoch", func(r *rig) {
+			r.publish(fleet.BucketResources, fleet.KeyEpoch, `{"instance":"other"}`, nil)
+		}, fleet.KeySynced},
 	}
 	r := newRig(t)
 	r.ready("p1")
@@ -115,9 +124,9 @@ func TestMirror_ForeignOperationsAreRepairedUnderANewEpoch(t *testing.T) {
 			r.mirrored("deployment.web", "north")
 			before := r.mirror(fleet.KeyEpoch).revision
 			tt.disturb(r)
-			r.eventually("a new epoch", func() bool { return r.mirror(fleet.KeyEpoch).revision > before })
-			r.eventually("the mirror is whole under it", func() bool {
-				return r.mirror(fleet.KeySynced).epoch == r.mirror(fleet.KeyEpoch).revision
+			r.eventually("the mirror is whole under a new epoch", func() bool {
+				epoch := r.mirror(fleet.KeyEpoch).revision
+				return epoch > before && r.mirror(fleet.KeySynced).epoch == epoch
 			})
 			if e := r.mirror(tt.repairs); e.epoch <= before {
 				t.Errorf("%s is %+v", tt.repairs, e)

@@ -99,6 +99,7 @@ func (k *Keeper) act(ctx context.Context, term *kv.Term) error {
 	defer k.refused.reset()
 	defer k.caughtUp.Store(false)
 	defer k.settled.Store(false)
+	defer k.view.under(0)
 	ctx, cancel := context.WithCancel(ctx)
 	finalizers := k.startFinalizers(ctx)
 	defer finalizers.stop()
@@ -125,6 +126,7 @@ func (k *Keeper) keep(ctx context.Context, term *kv.Term, finalizers *finalizers
 	if err != nil {
 		return fmt.Errorf("take an epoch: %w", err)
 	}
+	k.view.under(epoch)
 	pass := k.reflector.Pass().Number // before the wait: a pass that begins meanwhile is another one
 	if err := k.reflector.WaitSeq(ctx, epoch); err != nil {
 		return fmt.Errorf("read the mirror up to epoch %d: %w", epoch, err)

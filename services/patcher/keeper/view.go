@@ -19,7 +19,8 @@ type view struct {
 
 	mu     sync.Mutex
 	stored mirror.Stored
-	tail   bool // the pass is synced: what comes now is news
+	tail   bool   // the pass is synced: what comes now is news
+	epoch  uint64 // of the present term, 0 while there is none
 }
 
 func newView(log *slog.Logger, changed func(ref)) *view {
@@ -78,14 +79,29 @@ func (v *view) take(m kv.Message) (foreign bool, err error) {
 	return false, fmt.Errorf("apply a message of the mirror: unknown operation %v", m.Op)
 }
 
-// applyReserved notices when somebody else touches the mark of a whole mirror.
+// applyReserved notices when somebody else touches the epoch or the mark of a whole mirror: readers take
+// the mirror for whole only while the one names the other.
 func (v *view) applyReserved(m kv.Message) {
 	v.mu.Lock()
-	foreign := v.tail && m.Key == fleet.KeySynced && (m.Op != kv.Put || m.Epoch() == 0)
+	foreign := false
+	switch {
+	case !v.tail:
+	case m.Key == fleet.KeySynced:
+		foreign = m.Op != kv.Put || m.Epoch() == 0
+	case m.Key == fleet.KeyEpoch && v.epoch != 0:
+		foreign = m.Revision > v.epoch // an earlier one was taken before ours
+	}
 	v.mu.Unlock()
 	if foreign {
 		v.disturb()
 	}
+}
+
+// under says which epoch of one's own the bucket is at, 0 for none.
+func (v *view) under(epoch uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.epoch = epoch
 }
 
 // Synced makes everything after it news.
