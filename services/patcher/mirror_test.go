@@ -103,8 +103,15 @@ func TestMirror_ForeignOperationsAreRepairedUnderANewEpoch(t *testing.T) {
 		{"foreign value", func(r *rig) {
 			r.publish(fleet.BucketResources, "deployment.web", `{"uid":"evil","generation":9,"targetSelector":{},"score":{"type":"x"}}`, nil)
 		}, "deployment.web"},
+		{"foreign value with an epoch", func(r *rig) {
+			r.publish(fleet.BucketResources, "deployment.web", `{"uid":"evil","generation":9,"targetSelector":{},"score":{"type":"x"}}`,
+				nats.Header{fleet.HeaderEpoch: {"1"}})
+		}, "deployment.web"},
 		{"whole mark removed", func(r *rig) {
 			r.publish(fleet.BucketResources, fleet.KeySynced, "", nats.Header{"KV-Operation": {"DEL"}})
+		}, fleet.KeySynced},
+		{"whole mark forged", func(r *rig) {
+			r.publish(fleet.BucketResources, fleet.KeySynced, `{"epoch":1}`, nats.Header{fleet.HeaderEpoch: {"1"}})
 		}, fleet.KeySynced},
 		{"epoch removed", func(r *rig) {
 			r.publish(fleet.BucketResources, fleet.KeyEpoch, "", nats.Header{"KV-Operation": {"DEL"}})
@@ -139,8 +146,10 @@ func TestMirror_ForeignOperationsAreRepairedUnderANewEpoch(t *testing.T) {
 func TestMirror_ForeignEntryWithoutResourceIsBuried(t *testing.T) {
 	r := newRig(t)
 	r.ready("p1")
-	r.publish(fleet.BucketResources, "deployment.ghost", `{"uid":"evil","generation":1,"deleting":true,"targetSelector":{},"score":{"type":"x"}}`, nil)
-	r.mirrored("deployment.ghost", `"cause":"vanished"`)
+	for name, header := range map[string]nats.Header{"ghost": nil, "spectre": {fleet.HeaderEpoch: {"1"}}} {
+		r.publish(fleet.BucketResources, "deployment."+name, `{"uid":"evil","generation":1,"deleting":true,"targetSelector":{},"score":{"type":"x"}}`, header)
+		r.mirrored("deployment."+name, `"cause":"vanished"`)
+	}
 }
 
 func TestMirror_TakesNoNoticeOfIllegalKeys(t *testing.T) {

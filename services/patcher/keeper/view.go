@@ -20,7 +20,7 @@ type view struct {
 	mu     sync.Mutex
 	stored mirror.Stored
 	tail   bool   // the pass is synced: what comes now is news
-	epoch  uint64 // of the present term, 0 while there is none
+	fence  uint64 // the revision that _epoch is at, 0 while this process holds no lease
 }
 
 func newView(log *slog.Logger, changed func(ref)) *view {
@@ -69,7 +69,7 @@ func (v *view) Apply(m kv.Message) {
 func (v *view) take(m kv.Message) (foreign bool, err error) {
 	switch m.Op {
 	case kv.Put:
-		return v.stored.Put(m.Key, m.Value, m.Epoch())
+		return v.stored.Put(m.Key, m.Value, v.author(m))
 	case kv.Delete, kv.Purge:
 		return true, v.stored.Mark(m.Key)
 	case kv.Expired, kv.Swept:
@@ -87,9 +87,9 @@ func (v *view) applyReserved(m kv.Message) {
 	switch {
 	case !v.tail:
 	case m.Key == fleet.KeySynced:
-		foreign = m.Op != kv.Put || m.Epoch() == 0
-	case m.Key == fleet.KeyEpoch && v.epoch != 0:
-		foreign = m.Revision > v.epoch // an earlier one was taken before ours
+		foreign = m.Op != kv.Put || v.author(m) == 0
+	case m.Key == fleet.KeyEpoch && v.fence != 0 && m.Revision > v.fence:
+		foreign, v.fence = true, m.Revision
 	}
 	v.mu.Unlock()
 	if foreign {
@@ -97,11 +97,21 @@ func (v *view) applyReserved(m kv.Message) {
 	}
 }
 
+// author returns the epoch that a value was written under, 0 when it is none: the fence lets nothing pass
+// but what carries the revision of _epoch. Without the lease that cannot be judged: an _epoch that was
+// soon followed by another may never have been in view.
+func (v *view) author(m kv.Message) uint64 {
+	if v.tail && v.fence != 0 && m.Revision > v.fence && m.Epoch() != v.fence {
+		return 0
+	}
+	return m.Epoch()
+}
+
 // under says which epoch of one's own the bucket is at, 0 for none.
 func (v *view) under(epoch uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.epoch = epoch
+	v.fence = epoch
 }
 
 // Synced makes everything after it news.

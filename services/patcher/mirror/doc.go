@@ -11,8 +11,8 @@
 //	gone, the entry said anything else    →   tombstone, cause vanished
 //	none, and never was one               →   nothing
 //
-// A key is never just deleted, and an entry that somebody else wrote (it has no epoch) is rewritten and
-// its word is not taken: whatever it said, its resource can only have vanished.
+// A key is never just deleted, and an entry that somebody else wrote (not under the epoch of then)
+// is rewritten and its word is not taken: whatever it said, its resource can only have vanished.
 //
 // [Want] is what a resource asks for, [Entry] what the bucket holds, [Difference] the writes between
 // them. Applying the difference leaves an empty difference, and the order of what came before does not

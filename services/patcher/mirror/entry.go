@@ -5,8 +5,8 @@ import "harmony.dev/fleet"
 // Entry is what the bucket holds under one key of the mirror. A key without a message has no entry.
 type Entry struct {
 	Value []byte // nil for a delete or purge marker
-	// Own says that the patcher wrote the value: it carries an epoch and can be read. Anything else is
-	// foreign: its word is not taken, all other fields but UID are empty.
+	// Own says that the patcher wrote the value: it was written under an epoch and can be read. Anything
+	// else is foreign: its word is not taken, all other fields but UID are empty.
 	Own       bool
 	UID       string // of the resource, as the last own value had it
 	Deleting  bool   // the resource was being deleted
@@ -16,8 +16,8 @@ type Entry struct {
 // Stored is what the bucket holds, by key.
 type Stored map[string]Entry
 
-// Put takes in a message with a value. Epoch is the one in its header, zero when it has none. It reports
-// whether the message is foreign; a key that is none of the mirror is refused.
+// Put takes in a message with a value. Epoch is the one that it was written under, zero when somebody else
+// wrote it. It reports whether the message is foreign; a key that is none of the mirror is refused.
 func (s Stored) Put(key string, value []byte, epoch uint64) (foreign bool, err error) {
 	name, err := fleet.ParseResourceKey(key)
 	if err != nil {
