@@ -107,6 +107,37 @@ func TestStatusApply_KeepsTransitionTimes(t *testing.T) {
 	}
 }
 
+func TestStatusApply_NeverLowersObservedGeneration(t *testing.T) {
+	r := newRig(t)
+	r.ready("p1")
+	s := r.sender(fleet.ServiceAggregator)
+	r.create(kube.Deployments, "web", selecting("north"))
+	r.patch(kube.Deployments, "web", `{"spec":{"targetSelector":{"matchLabels":{"region":"south"}}}}`)
+	r.mirrored("deployment.web", "south")
+	u := r.read(kube.Deployments, "web")
+	seq := uint64(0)
+	apply := func(observed int64) (string, error) {
+		seq++
+		req := statusRequest(s.from(), u, seq, fleet.ConditionFalse, 1)
+		req.Status.ObservedGeneration = observed
+		return ask(r, fleet.StatusApply, req)
+	}
+	for _, tt := range []struct {
+		observed int64
+		expected string
+	}{{1, fleet.ResultPatched}, {2, fleet.ResultPatched}, {1, "409 ObservedBehind"}, {0, "409 ObservedBehind"}, {2, fleet.ResultUnchanged}} {
+		result, err := apply(tt.observed)
+		r.want(result, err, tt.expected)
+	}
+
+	// a backup of the apiserver brought the spec back, and somebody the status
+	r.patch(kube.Deployments, "web", `{"status":{"observedGeneration":9}}`, "status")
+	r.eventually("what is ahead of the generation is lowered", func() bool {
+		result, err := apply(2)
+		return err == nil && result == fleet.ResultPatched
+	})
+}
+
 func TestStatusApply_WithoutTheSendersBucket(t *testing.T) {
 	r := newRig(t)
 	r.ready("p1")

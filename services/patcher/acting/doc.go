@@ -9,6 +9,11 @@
 //	this replica has read the apiserver since it took the lease else 503
 //	the sender's epoch is the revision of `_epoch` in the sender's bucket                   else 412
 //	it is about the resource as it is: uid, generation, a newer seq                         else 409, or gone
+//	it does not lower observedGeneration, a status only                                     else 409
+//
+// So observedGeneration never decreases for one uid: who waited for it was told the truth. Only one above
+// metadata.generation may be lowered: the apiserver was restored from a backup, and it is about a wish
+// that never was.
 //
 // Requests about the same resource are handled one after the other, the epoch is looked at in between:
 // what a deposed sender asked for late cannot overtake its successor. Writes carry the uid and the

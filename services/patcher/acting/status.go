@@ -28,6 +28,10 @@ func (h *Handler) ApplyStatus(ctx context.Context, req fleet.StatusApplyRequest)
 	if generation := resource.GetGeneration(); req.Generation > generation {
 		return none, conflict("GenerationAhead", "Deployment %s is at generation %d, the status is for %d", name, generation, req.Generation)
 	}
+	if observed := status.Observed(statusOf(resource)); req.Status.ObservedGeneration < observed && observed <= resource.GetGeneration() {
+		return none, conflict("ObservedBehind", "Deployment %s was at observedGeneration %d, the status says %d: it would take back what was said before",
+			name, observed, req.Status.ObservedGeneration)
+	}
 	if err := h.ledger.enter(req.Epoch, req.UID, req.Seq, h.cfg.Epochs[req.Service].holds); err != nil {
 		return none, err
 	}

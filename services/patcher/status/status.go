@@ -17,6 +17,12 @@ func Deployment(stored map[string]any, wanted fleet.DeploymentStatus, now time.T
 	return patch(stored, wanted)
 }
 
+// Observed returns the observedGeneration of a stored status, 0 when there is none.
+func Observed(stored map[string]any) int64 {
+	observed, _ := stored["observedGeneration"].(int64)
+	return observed
+}
+
 // Device returns the merge patch that turns the stored status of a Device into the wanted one, nil when
 // there is nothing to change.
 func Device(stored map[string]any, wanted fleet.DeviceStatus) (map[string]any, error) {
