@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +24,7 @@ type gate struct {
 	server   *httptest.Server
 	rule     atomic.Pointer[rule]
 	stopped  atomic.Int64 // requests that did not pass
+	rewound  atomic.Bool  // lists have the version 1
 	released chan struct{}
 }
 
@@ -32,6 +37,7 @@ const (
 	pass verdict = iota
 	drop         // hang up
 	hold         // answer nothing
+	fail         // answer with an error
 )
 
 func always(v verdict) rule { return func(*http.Request) verdict { return v } }
@@ -49,6 +55,7 @@ func (r *rig) gate() (g *gate, kubeconfig string) {
 		r.t.Fatal(err)
 	}
 	g = &gate{released: make(chan struct{})}
+	proxy.ModifyResponse = g.rewind
 	g.set(always(pass))
 	g.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		switch (*g.rule.Load())(req) {
@@ -63,6 +70,10 @@ func (r *rig) gate() (g *gate, kubeconfig string) {
 			}
 		case drop:
 			g.stopped.Add(1)
+		case fail:
+			g.stopped.Add(1)
+			w.WriteHeader(http.StatusInternalServerError)
+			return
 		}
 		panic(http.ErrAbortHandler)
 	}))
@@ -72,6 +83,22 @@ func (r *rig) gate() (g *gate, kubeconfig string) {
 		delete(cluster, "certificate-authority-data")
 		delete(cluster, "certificate-authority")
 	})
+}
+
+// rewind makes a list look like one of an apiserver that was restored from a backup.
+func (g *gate) rewind(resp *http.Response) error {
+	if !g.rewound.Load() || resp.Request.Method != http.MethodGet || resp.Request.URL.Query().Has("watch") {
+		return nil
+	}
+	var list map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
+		return err
+	}
+	list["metadata"].(map[string]any)["resourceVersion"] = "1"
+	b, err := json.Marshal(list)
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+	resp.Header.Set("Content-Length", strconv.Itoa(len(b)))
+	return err
 }
 
 func (g *gate) set(r rule) { g.rule.Store(&r) }
@@ -153,4 +180,33 @@ func TestFinalizers_SlowOnesDoNotHoldTheMirrorUp(t *testing.T) {
 	g.server.CloseClientConnections()
 	r.mirrored("deployment.a", "north")
 	r.mirrored("deployment.m", "north")
+}
+
+func TestMirror_NewEpochWhenTheAPIServerWentBack(t *testing.T) {
+	r := newRig(t)
+	g, kubeconfig := r.gate()
+	p := r.ready("p1", "--kubeconfig", kubeconfig)
+	r.create(kube.Deployments, "web", selecting("north"))
+	before := r.mirrored("deployment.web", "north")
+	restart := func() {
+		stopped := g.stopped.Load()
+		g.shut(fail)
+		r.eventually("the watches are lost", func() bool { return g.stopped.Load() >= stopped+2 })
+		g.set(always(pass))
+		r.eventually("it is ready again", func() bool { h, _ := p.health(); return h.State == fleet.StateReady })
+	}
+	restart()
+	if epoch := r.mirror(fleet.KeyEpoch).revision; epoch != before.epoch {
+		t.Errorf("epoch %d after %d, and nothing went back", epoch, before.epoch)
+	}
+
+	g.rewound.Store(true)
+	restart()
+	r.eventually("the mirror is whole under a new epoch", func() bool {
+		epoch := r.mirror(fleet.KeyEpoch).revision
+		return epoch > before.epoch && r.mirror(fleet.KeySynced).epoch == epoch
+	})
+	if after := r.mirror("deployment.web"); after.revision != before.revision {
+		t.Errorf("the entry was rewritten: %+v", after)
+	}
 }

@@ -78,6 +78,7 @@ func assemble(c *cli.Context, rt *service.Runtime) (*parts, error) {
 		store := kube.NewStore(func(name string) { p.keeper.Changed(kind, name) })
 		informer := kube.NewInformer(kube.InformerConfig{
 			Client: client, Kind: kind, Namespace: rt.Fleet, Store: store, Log: rt.Log,
+			WentBack: func() { p.keeper.WentBack() },
 		})
 		p.stores[kind], p.informers[kind] = store, informer
 		sources[kind] = keeper.Informer{Store: store, Relist: informer.Relist, OutOfSight: informer.OutOfSight}

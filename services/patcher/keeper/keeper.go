@@ -28,6 +28,10 @@ const (
 // errDisturbed says that the mirror is not what this process made it: it is repaired under a new epoch.
 var errDisturbed = errors.New("the mirror was changed by somebody else, or its view was lost")
 
+// errWentBack says that statuses were lost which others believe to be written: they send them again
+// under a new epoch.
+var errWentBack = errors.New("the apiserver went back to an older state")
+
 // Config says what to mirror where to.
 type Config struct {
 	Bucket    *kv.Bucket // fleet-resources
@@ -62,6 +66,9 @@ func New(cfg Config) *Keeper {
 
 // Changed says that a resource may have changed.
 func (k *Keeper) Changed(kind kube.Kind, name string) { k.dirty.add(ref{kind, name}) }
+
+// WentBack says that the apiserver went back to an older state.
+func (k *Keeper) WentBack() { k.view.disturb(errWentBack) }
 
 // Watch keeps the view of the mirror until ctx is done, holder or not.
 func (k *Keeper) Watch(ctx context.Context) error { return k.reflector.Run(ctx) }
@@ -177,8 +184,8 @@ func (k *Keeper) follow(ctx context.Context, term *kv.Term, finalizers *finalize
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-k.view.disturbed:
-			return errDisturbed
+		case d := <-k.view.disturbed:
+			return d.why
 		case <-k.dirty.wake:
 		}
 		select {

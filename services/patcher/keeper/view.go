@@ -11,10 +11,13 @@ import (
 	"harmony.dev/services/patcher/mirror"
 )
 
+// disturbance is why the mirror has to be read and repaired.
+type disturbance struct{ why error }
+
 // view is the mirror as the bucket has it. It implements [kv.View].
 type view struct {
-	disturbed chan struct{} // holds an item when the mirror is no longer what this process made it
-	changed   func(ref)     // called for a resource whose key lost its message
+	disturbed chan disturbance // holds an item when the mirror is no longer what it has to be
+	changed   func(ref)        // called for a resource whose key lost its message
 	aside     *kv.Aside
 
 	mu     sync.Mutex
@@ -25,7 +28,7 @@ type view struct {
 
 func newView(log *slog.Logger, changed func(ref)) *view {
 	return &view{
-		disturbed: make(chan struct{}, 1),
+		disturbed: make(chan disturbance, 1),
 		changed:   changed,
 		aside:     kv.NewAside(fleet.BucketResources, log),
 		stored:    mirror.Stored{},
@@ -59,7 +62,7 @@ func (v *view) Apply(m kv.Message) {
 		v.aside.Clear(m.Key)
 	}
 	if disturbed {
-		v.disturb()
+		v.disturb(errDisturbed)
 	}
 	if r, err := refOf(m.Key); err == nil && m.Op == kv.Expired {
 		v.changed(r)
@@ -93,7 +96,7 @@ func (v *view) applyReserved(m kv.Message) {
 	}
 	v.mu.Unlock()
 	if foreign {
-		v.disturb()
+		v.disturb(errDisturbed)
 	}
 }
 
@@ -126,12 +129,12 @@ func (v *view) Lost(error) {
 	v.mu.Lock()
 	v.tail = false
 	v.mu.Unlock()
-	v.disturb()
+	v.disturb(errDisturbed)
 }
 
-func (v *view) disturb() {
+func (v *view) disturb(err error) {
 	select {
-	case v.disturbed <- struct{}{}:
+	case v.disturbed <- disturbance{err}:
 	default:
 	}
 }

@@ -7,6 +7,9 @@
 //
 // Writing. Every write goes through the [Writer]: one rate limit, one histogram. What a write returned
 // counts as known from then on: the [Store] answers with it until the watch has got that far, so that
-// nothing is judged against a state older than one's own last write. Resource versions are compared as
-// numbers for this one purpose.
+// nothing is judged against a state older than one's own last write.
+//
+// Resource versions are compared as numbers for that, and for one purpose more: a list whose version is
+// smaller than one known before, of the same kind, says that the apiserver was restored from a backup.
+// Versions that are no numbers say neither.
 package kube

@@ -24,6 +24,7 @@ type InformerConfig struct {
 	Kind      Kind
 	Namespace string
 	Store     *Store
+	WentBack  func() // called when a list is older than what was known before; nil means nobody
 	Log       *slog.Logger
 }
 
@@ -146,6 +147,14 @@ func (i *Informer) replaced(number uint64) {
 	i.listed = max(i.listed, number)
 	i.lists++
 	i.move()
+}
+
+// wentBack tells that the apiserver was restored from a backup: what was written since is lost.
+func (i *Informer) wentBack(version string) {
+	i.cfg.Log.Warn("apiserver went back to an older state", "kind", i.cfg.Kind.Name, "version", version)
+	if i.cfg.WentBack != nil {
+		i.cfg.WentBack()
+	}
 }
 
 // ask takes in that the apiserver is asked something, until it is called back.

@@ -107,7 +107,9 @@ func (p *pass) Replace(objs []any, version string) error {
 	p.mu.Lock()
 	begun := p.begun
 	p.mu.Unlock()
-	p.informer.cfg.Store.replace(list, version, begun)
+	if p.informer.cfg.Store.replace(list, version, begun) {
+		p.informer.wentBack(version)
+	}
 	p.informer.replaced(p.number)
 	return nil
 }

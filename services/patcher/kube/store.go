@@ -113,17 +113,21 @@ func (s *Store) advance(version string) {
 }
 
 // replace takes in a whole list that was begun at that time: it contains every write that had returned
-// by then, also when the apiserver's versions went backwards since.
-func (s *Store) replace(list []*unstructured.Unstructured, version string, begun time.Time) {
+// by then, also when the apiserver's versions went backwards since. It reports whether they did: lists
+// are quorum reads, so the version of one is at least that of everything known before it began.
+func (s *Store) replace(list []*unstructured.Unstructured, version string, begun time.Time) (wentBack bool) {
 	next := make(map[string]*unstructured.Unstructured, len(list))
 	for _, r := range list {
 		next[r.GetName()] = r
 	}
 	s.mu.Lock()
-	before := s.cached
+	before, known := s.cached, s.seen
 	s.cached, s.seen = next, versionOf(version)
 	var dropped []string
 	for name, w := range s.written {
+		if w.at.Before(begun) {
+			known = max(known, w.version)
+		}
 		if w.at.Before(begun) || w.version <= s.seen {
 			delete(s.written, name)
 			dropped = append(dropped, name)
@@ -143,6 +147,8 @@ func (s *Store) replace(list []*unstructured.Unstructured, version string, begun
 			s.changed(name)
 		}
 	}
+	listed := versionOf(version)
+	return listed != 0 && listed < known
 }
 
 func (s *Store) see(resource *unstructured.Unstructured) {
@@ -152,8 +158,8 @@ func (s *Store) see(resource *unstructured.Unstructured) {
 	}
 }
 
-// versionOf reads a resource version as a number. One that is none counts as the oldest: then the
-// watch wins.
+// versionOf reads a resource version as a number. One that is none counts as 0, the oldest: then the
+// watch wins, and nothing has gone back.
 func versionOf(s string) uint64 {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {

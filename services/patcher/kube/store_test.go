@@ -125,6 +125,38 @@ func TestStore_NeverOlderThanTheLastWrite(t *testing.T) {
 	})
 }
 
+func TestStore_NoticesThatVersionsWentBack(t *testing.T) {
+	list := func(version string) func(*Store) bool {
+		return func(s *Store) bool { return s.replace(nil, version, base) }
+	}
+	tests := []struct {
+		name   string
+		before func(s *Store)
+		list   func(s *Store) bool
+		want   bool
+	}{
+		{"the first list", func(*Store) {}, list("5"), false},
+		{"nothing happened", func(s *Store) { s.replace(nil, "5", base) }, list("5"), false},
+		{"older than a list", func(s *Store) { s.replace(nil, "5", base) }, list("4"), true},
+		{"older than an event", func(s *Store) { s.replace(nil, "2", base); s.put(state("a", 5, "")) }, list("4"), true},
+		{"older than a bookmark", func(s *Store) { s.replace(nil, "2", base); s.advance("5") }, list("4"), true},
+		{"older than a write", func(s *Store) { s.Written(state("a", 5, ""), base.Add(-1)) }, list("4"), true},
+		{"begun before a write", func(s *Store) { s.Written(state("a", 5, ""), base.Add(1)) }, list("4"), false},
+		{"back for good", func(s *Store) { s.replace(nil, "5", base); s.replace(nil, "3", base) }, list("4"), false},
+		{"no number", func(s *Store) { s.replace(nil, "5", base) }, list("x4"), false},
+		{"no number before", func(s *Store) { s.replace(nil, "x5", base) }, list("4"), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := NewStore(func(string) {})
+			tt.before(s)
+			if got := tt.list(s); got != tt.want {
+				t.Errorf("went back: %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestStore_TellsWhatAListChanged(t *testing.T) {
 	var changed []string
 	s := NewStore(func(name string) { changed = append(changed, name) })
