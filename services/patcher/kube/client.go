@@ -58,7 +58,7 @@ func NewClient(cfg *rest.Config, userAgent string) (dynamic.Interface, error) {
 	if transport, err = rest.HTTPWrappersForConfig(cfg, transport); err != nil {
 		return nil, fmt.Errorf("set up authentication to the apiserver: %w", err)
 	}
-	client, err := dynamic.NewForConfigAndClient(cfg, &http.Client{Transport: transport})
+	client, err := dynamic.NewForConfigAndClient(cfg, &http.Client{Transport: impatient{transport}})
 	if err != nil {
 		return nil, fmt.Errorf("set up the client of the apiserver: %w", err)
 	}

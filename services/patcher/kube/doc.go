@@ -3,7 +3,7 @@
 // Reading. One [Informer] per kind keeps a [Store]. A pass of an informer is a quorum list followed by
 // a watch from there; any failed attempt ends it, and the next begins with a list again, so that a
 // restored or restarted apiserver is never watched from a version it does not know. Attempts are spaced
-// by a backoff of at most two seconds.
+// by a backoff of at most two seconds, whatever the apiserver asks for.
 //
 // Writing. Every write goes through the [Writer]: one rate limit, one histogram. What a write returned
 // counts as known from then on: the [Store] answers with it until the watch has got that far, so that

@@ -189,6 +189,7 @@ func newFaultyProxy(t *testing.T, api *kubetest.Server) *faultyProxy {
 			proxy.ServeHTTP(w, r)
 			return
 		}
+		w.Header().Set("Retry-After", "60") // the real one says 1
 		w.WriteHeader(code)
 		_, _ = io.WriteString(w, "no")
 	}))

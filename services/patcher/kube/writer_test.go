@@ -137,6 +137,31 @@ func TestWriter_LimitsItself(t *testing.T) {
 	}
 }
 
+// An apiserver that is busy says when to come again. That is for the sender to know.
+func TestWriter_DoesNotWaitForABusyAPIServer(t *testing.T) {
+	api := kubetest.KubeAPI(t)
+	p := newFaultyProxy(t, api)
+	client, err := kube.NewClient(p.config, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := kube.NewWriter(kube.WriterConfig{Client: client, Namespace: "any", QPS: 100, Burst: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, want := range map[int32]string{http.StatusTooManyRequests: kube.ReasonAPIBusy, http.StatusServiceUnavailable: kube.ReasonAPIUnreachable} {
+		p.code.Store(code)
+		begin, before := time.Now(), p.requests.Load()
+		_, err := w.ApplyNew(t.Context(), kube.Devices, "pi-1", "m", nil)
+		if got := kube.Refusal("write", err).Reason; got != want {
+			t.Errorf("after %d: got %s, want %s (%v)", code, got, want, err)
+		}
+		if n, took := p.requests.Load()-before, time.Since(begin); n != 1 || took > time.Second {
+			t.Errorf("after %d: %d requests in %v", code, n, took)
+		}
+	}
+}
+
 func TestRefusal(t *testing.T) {
 	gr := schema.GroupResource{Resource: "devices"}
 	gk := schema.GroupKind{Kind: "Device"}
