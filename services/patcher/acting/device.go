@@ -18,7 +18,7 @@ func (h *Handler) ApplyDevice(ctx context.Context, req fleet.DeviceApplyRequest)
 	if err := h.admit(req.Sender, fleet.ServiceAggregator); err != nil {
 		return none, err
 	}
-	defer h.turns.lock(fleet.DeviceKey(req.Device))()
+	defer h.turn(kube.Devices, string(req.Device))()
 	if err := h.verify(ctx, req.Sender); err != nil {
 		return none, err
 	}

@@ -20,7 +20,7 @@ func (h *Handler) ReleaseFinalizer(ctx context.Context, req fleet.FinalizerRelea
 	if err != nil {
 		return none, fleet.Errorf(fleet.CodeInvalid, "RequestInvalid", "%v", err)
 	}
-	defer h.turns.lock(kind.Resource + "." + req.Name)()
+	defer h.turn(kind, req.Name)()
 	if err := h.verify(ctx, req.Sender); err != nil {
 		return none, err
 	}

@@ -63,6 +63,11 @@ func (h *Handler) admit(from fleet.Sender, services ...string) error {
 	return nil
 }
 
+// turn waits until no other request about the resource is handled, and returns what ends the turn.
+func (h *Handler) turn(k kube.Kind, name string) (end func()) {
+	return h.turns.lock(k.Resource + "." + name)
+}
+
 // verify checks the sender's epoch. It is called in the turn of the resource.
 func (h *Handler) verify(ctx context.Context, from fleet.Sender) error {
 	epoch := h.cfg.Epochs[from.Service]

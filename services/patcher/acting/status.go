@@ -17,7 +17,7 @@ func (h *Handler) ApplyStatus(ctx context.Context, req fleet.StatusApplyRequest)
 		return none, err
 	}
 	name := string(req.Deployment)
-	defer h.turns.lock(fleet.DeploymentKey(req.Deployment))()
+	defer h.turn(kube.Deployments, name)()
 	if err := h.verify(ctx, req.Sender); err != nil {
 		return none, err
 	}
