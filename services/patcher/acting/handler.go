@@ -33,7 +33,21 @@ func NewHandler(cfg Config) *Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Handler{cfg: cfg, ledger: newLedger(), turns: newStripes()}
+	h := &Handler{cfg: cfg, turns: newStripes()}
+	h.ledger = newLedger(h.uids)
+	return h
+}
+
+// uids returns those of the Deployments that there are.
+func (h *Handler) uids() map[string]bool {
+	store := h.cfg.Stores[kube.Deployments]
+	uids := map[string]bool{}
+	for _, name := range store.Names() {
+		if resource := store.Get(name); resource != nil {
+			uids[string(resource.GetUID())] = true
+		}
+	}
+	return uids
 }
 
 // Register puts the endpoints on a server.

@@ -32,7 +32,7 @@ func (h *Handler) ApplyStatus(ctx context.Context, req fleet.StatusApplyRequest)
 		return none, conflict("ObservedBehind", "Deployment %s was at observedGeneration %d, the status says %d: it would take back what was said before",
 			name, observed, req.Status.ObservedGeneration)
 	}
-	if err := h.ledger.enter(req.Epoch, req.UID, req.Seq, h.cfg.Epochs[req.Service].holds); err != nil {
+	if err := h.ledger.enter(req.Epoch, req.UID, req.Seq, h.cfg.Now(), h.cfg.Epochs[req.Service].holds); err != nil {
 		return none, err
 	}
 	patch, err := status.Deployment(statusOf(resource), req.Status, h.cfg.Now())
