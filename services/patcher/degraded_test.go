@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,12 +43,19 @@ func (r *rig) kubeconfigWith(change func(cluster, user map[string]any)) string {
 	return path
 }
 
-// grant allows a user something on the custom resources of the namespace.
+// grant allows a user something on all custom resources of the namespace.
 func (r *rig) grant(user string, verbs ...string) {
 	r.t.Helper()
-	name := user + "-" + strings.Join(verbs, "-")
+	r.grantOn(user, fleet.Group, "*", verbs...)
+}
+
+// grantOn allows a user something on some resources of the namespace.
+func (r *rig) grantOn(user, group, resource string, verbs ...string) {
+	r.t.Helper()
+	r.granted++
+	name := fmt.Sprintf("%s-%d", user, r.granted)
 	rules := []any{map[string]any{
-		"apiGroups": []any{fleet.Group}, "resources": []any{"*"}, "verbs": anySlice(verbs),
+		"apiGroups": []any{group}, "resources": []any{resource}, "verbs": anySlice(verbs),
 	}}
 	r.rbac("roles", map[string]any{"kind": "Role", "metadata": map[string]any{"name": name}, "rules": rules})
 	r.rbac("rolebindings", map[string]any{
@@ -126,6 +134,72 @@ func TestDegraded_PermissionsAreMissingOneByOne(t *testing.T) {
 		t.Errorf("finalizers are %s", got)
 	}
 	r.eventually("nothing is set aside", func() bool { return p.setAside("deployments", "web") == "" })
+	r.eventually("it is not degraded", func() bool { h, _ := p.health(); return h.State == fleet.StateReady })
+}
+
+func TestDegraded_WritesAreNotAllowed(t *testing.T) {
+	r := newRig(t)
+	user := "patcher-of-" + r.namespace
+	r.grant(user, "list", "watch")
+	r.grantOn(user, fleet.Group, "deployments", "patch")
+	p := r.ready("p1", "--kubeconfig", r.kubeconfigWith(func(_, u map[string]any) { u["as"] = user }))
+	s := r.sender(fleet.ServiceAggregator)
+	r.create(kube.Deployments, "web", selecting("north"))
+	r.mirrored("deployment.web", "north")
+	u := r.read(kube.Deployments, "web")
+	seq := uint64(0)
+	writes := []struct {
+		name   string
+		ask    func() (string, error)
+		allow  func()
+		result string
+	}{
+		{"patch deployments/status", func() (string, error) {
+			seq++
+			return ask(r, fleet.StatusApply, statusRequest(s.from(), u, seq, fleet.ConditionFalse, 1))
+		}, func() { r.grantOn(user, fleet.Group, "deployments/status", "patch") }, fleet.ResultPatched},
+		{"create devices", func() (string, error) {
+			return ask(r, fleet.DeviceApply, fleet.DeviceApplyRequest{Sender: s.from(), Device: "pi-1"})
+		}, func() { r.grantOn(user, fleet.Group, "devices", "create", "patch") }, fleet.ResultPatched},
+		{"get events", func() (string, error) {
+			return ask(r, fleet.EventRecord, fleet.EventRecordRequest{
+				Sender: s.from(), Kind: fleet.KindDeployment, Name: "web", UID: string(u.GetUID()), Type: "Normal", Reason: "R",
+			})
+		}, func() { r.grantOn(user, "", "events", "get", "create", "patch") }, ""},
+	}
+	for _, w := range writes {
+		_, err := w.ask()
+		r.want("", err, "500 "+kube.ReasonRefused)
+		r.eventually("the health says that it may not "+w.name, func() bool {
+			h, _ := p.health()
+			return h.State == fleet.StateDegraded && strings.Contains(text(h.Reasons), kube.ReasonAPIForbidden) && strings.Contains(text(h.Reasons), w.name)
+		})
+		w.allow()
+		r.eventually("it may "+w.name, func() bool { result, err := w.ask(); return err == nil && result == w.result })
+		r.eventually("it is not degraded", func() bool { h, _ := p.health(); return h.State == fleet.StateReady })
+	}
+}
+
+func TestDegraded_TheNamespaceDoesNotExist(t *testing.T) {
+	r := newRig(t)
+	r.namespace += "-x"
+	p := r.ready("p1")
+	s := r.sender(fleet.ServiceAggregator)
+	apply := func() (string, error) {
+		return ask(r, fleet.DeviceApply, fleet.DeviceApplyRequest{Sender: s.from(), Device: "pi-1"})
+	}
+	_, err := apply()
+	r.want("", err, "503 "+kube.ReasonNamespaceMissing)
+	r.eventually("the health says what to do", func() bool {
+		h, _ := p.health()
+		return h.State == fleet.StateDegraded && strings.Contains(text(h.Reasons), "kubectl create namespace "+r.namespace)
+	})
+	namespace := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": r.namespace}}
+	gvr := schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	if _, err := r.client.Resource(gvr).Create(r.ctx, &unstructured.Unstructured{Object: namespace}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the Device is created", func() bool { _, err := apply(); return err == nil })
 	r.eventually("it is not degraded", func() bool { h, _ := p.health(); return h.State == fleet.StateReady })
 }
 

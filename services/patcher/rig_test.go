@@ -42,6 +42,7 @@ type rig struct {
 	api       *kubetest.Server
 	namespace string
 	client    dynamic.Interface
+	granted   int // roles
 }
 
 func newRig(t *testing.T, opts ...fleettest.Option) *rig {

@@ -156,7 +156,7 @@ func (p *parts) watchReasons(ctx context.Context, health *service.Health) error 
 			health.Degraded(kind.Resource, informer.Reason())
 		}
 		health.Degraded("lease", p.elector.Reason())
-		health.Degraded("finalizers", p.keeper.Forbidden())
+		health.Degraded("writes", p.writer.Reason())
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("watch for reasons: %w", ctx.Err())

@@ -83,17 +83,6 @@ func (k *Keeper) Source() fleet.Source {
 // FillRefused adds the resources of a kind that are set aside to the kind's source.
 func (k *Keeper) FillRefused(s *fleet.Source) { k.refused.fill(s) }
 
-// Forbidden says that finalizers cannot be added for lack of permission, nil when they can.
-func (k *Keeper) Forbidden() *fleet.Reason {
-	n, err := k.refused.denial()
-	if n == 0 {
-		return nil
-	}
-	return &fleet.Reason{Reason: kube.ReasonAPIForbidden, Message: fmt.Sprintf(
-		"not allowed to change %d of the resources, which are not mirrored: grant patch on %s.%s and %s.%s by a Role and RoleBinding (%v)",
-		n, fleet.ResourceDeployments, fleet.Group, fleet.ResourceDevices, fleet.Group, err)}
-}
-
 // CaughtUp reports whether this process holds the lease and has read the apiserver since it took it:
 // only then it may act on requests.
 func (k *Keeper) CaughtUp() bool { return k.caughtUp.Load() }
@@ -104,6 +93,7 @@ func (k *Keeper) Settled() bool { return k.settled.Load() }
 // act keeps the mirror while the term lasts. It is what the elector runs.
 func (k *Keeper) act(ctx context.Context, term *kv.Term) error {
 	defer k.refused.reset()
+	defer k.cfg.Writer.Forget()
 	defer k.caughtUp.Store(false)
 	defer k.settled.Store(false)
 	defer k.view.under(0)

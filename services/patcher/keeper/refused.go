@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"sync"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"harmony.dev/fleet"
@@ -21,13 +20,12 @@ const maxShown = 10
 type refused struct {
 	log *slog.Logger
 
-	mu        sync.Mutex
-	kinds     map[string]map[string]fleet.Poison // "deployments" or "devices" → name → why
-	forbidden map[ref]error                      // those of them that we are not allowed to change
+	mu    sync.Mutex
+	kinds map[string]map[string]fleet.Poison // "deployments" or "devices" → name → why
 }
 
 func newRefused(log *slog.Logger) *refused {
-	return &refused{log: log, kinds: map[string]map[string]fleet.Poison{}, forbidden: map[ref]error{}}
+	return &refused{log: log, kinds: map[string]map[string]fleet.Poison{}}
 }
 
 // add sets a resource aside. Kept says that the mirror still has an earlier value.
@@ -41,10 +39,6 @@ func (r *refused) add(of ref, resource *unstructured.Unstructured, err error, ke
 	}
 	before, known := r.kinds[kind][p.Key]
 	r.kinds[kind][p.Key] = p
-	delete(r.forbidden, of)
-	if apierrors.IsForbidden(err) {
-		r.forbidden[of] = err
-	}
 	r.mu.Unlock()
 	if !known || before.Error != p.Error {
 		r.log.Warn("resource is not mirrored", "kind", of.kind.Name, "name", of.name, "err", err)
@@ -55,28 +49,12 @@ func (r *refused) clear(of ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.kinds[of.kind.Resource], of.name)
-	delete(r.forbidden, of)
-}
-
-// denial returns how many resources may not be changed, and the error of the first by name.
-func (r *refused) denial() (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first := ""
-	var shown error
-	for of, err := range r.forbidden {
-		if key := of.key(); first == "" || key < first {
-			first, shown = key, err
-		}
-	}
-	return len(r.forbidden), shown
 }
 
 func (r *refused) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.kinds)
-	clear(r.forbidden)
 }
 
 // fill adds the resources of a kind that are set aside to its source.

@@ -5,7 +5,8 @@
 // restored or restarted apiserver is never watched from a version it does not know. Attempts are spaced
 // by a backoff of at most two seconds, whatever the apiserver asks for.
 //
-// Writing. Every write goes through the [Writer]: one rate limit, one histogram. What a write returned
+// Writing. Every write goes through the [Writer]: one rate limit, one histogram, one memory of what is not
+// allowed. What a write returned
 // counts as known from then on: the [Store] answers with it until the watch has got that far, so that
 // nothing is judged against a state older than one's own last write.
 //

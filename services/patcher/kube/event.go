@@ -98,11 +98,17 @@ func (r *Recorder) client() dynamic.ResourceInterface {
 func (r *Recorder) get(ctx context.Context, name string) (*unstructured.Unstructured, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWithin)
 	defer cancel()
-	return r.client().Get(ctx, name, metav1.GetOptions{})
+	stored, err := r.client().Get(ctx, name, metav1.GetOptions{})
+	allowed := err
+	if apierrors.IsNotFound(err) {
+		allowed = nil
+	}
+	r.w.denied.note(act{"get", "events", name}, allowed)
+	return stored, err
 }
 
 func (r *Recorder) create(ctx context.Context, name string, e Event, now time.Time) error {
-	_, err := r.w.do(ctx, "events", "create", func(ctx context.Context) (*unstructured.Unstructured, error) {
+	_, err := r.w.do(ctx, act{"create", "events", name}, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		event := &unstructured.Unstructured{Object: r.document(name, e, now)}
 		return r.client().Create(ctx, event, metav1.CreateOptions{FieldManager: fieldManager})
 	})
@@ -122,7 +128,7 @@ func (r *Recorder) count(ctx context.Context, stored *unstructured.Unstructured,
 	if err != nil {
 		return err
 	}
-	_, err = r.w.do(ctx, "events", "patch", func(ctx context.Context) (*unstructured.Unstructured, error) {
+	_, err = r.w.do(ctx, act{"patch", "events", stored.GetName()}, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return r.client().Patch(ctx, stored.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 	})
 	return err

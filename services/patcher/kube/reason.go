@@ -13,12 +13,13 @@ import (
 
 // Why the apiserver is of no use, and what people can do about it.
 const (
-	ReasonCRDMissing      = "CRDMissing"
-	ReasonAPIForbidden    = "APIForbidden"
-	ReasonAPIUnauthorized = "APIUnauthorized"
-	ReasonAPIBusy         = "APIBusy"
-	ReasonAPIFailing      = "APIFailing"
-	ReasonAPIUnreachable  = "APIUnreachable"
+	ReasonCRDMissing       = "CRDMissing"
+	ReasonAPIForbidden     = "APIForbidden"
+	ReasonAPIUnauthorized  = "APIUnauthorized"
+	ReasonAPIBusy          = "APIBusy"
+	ReasonAPIFailing       = "APIFailing"
+	ReasonAPIUnreachable   = "APIUnreachable"
+	ReasonNamespaceMissing = "NamespaceMissing"
 )
 
 // reading explains why a list or watch of a kind did not work.
@@ -45,6 +46,7 @@ const ReasonRefused = "Refused"
 // Refusal translates the error of a write into what an endpoint answers. Only 503 and 429 concern all
 // writes: no other resource would fare better now.
 //
+//	the namespace does not exist                             503 NamespaceMissing
 //	the resource is not in the state that the write was for  409 Conflict
 //	any other refusal of this resource                       500 Refused
 //	too many writes, also by the patcher's own limit         429 APIBusy
@@ -52,6 +54,8 @@ const ReasonRefused = "Refused"
 //	no answer, or none but that it cannot answer now         503 APIUnreachable
 func Refusal(what string, err error) *fleet.Error {
 	switch {
+	case isNamespaceMissing(err):
+		return fleet.Errorf(fleet.CodeUnavailable, ReasonNamespaceMissing, "%s: %s", what, namespaceMissing(err))
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err), isOtherUID(err):
 		return fleet.Errorf(fleet.CodeConflict, "Conflict", "%s: the resource has changed since: %v", what, err)
 	case apierrors.IsTooManyRequests(err), errors.Is(err, errLimited):
@@ -75,6 +79,27 @@ func isAbsent(err error) bool {
 		return true
 	}
 	return apierrors.IsServerTimeout(err)
+}
+
+// isNamespaceMissing reports whether something cannot be created because its namespace does not exist. To
+// lists that is an empty one.
+func isNamespaceMissing(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details != nil && details.Kind == "namespaces"
+}
+
+// namespaceMissing says what to do about it.
+func namespaceMissing(err error) string {
+	name := "NAME"
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && status.Status().Details != nil {
+		name = status.Status().Details.Name
+	}
+	return fmt.Sprintf("the namespace of the fleet does not exist: create it (kubectl create namespace %s), or correct --fleet (%v)", name, err)
 }
 
 // isOtherUID reports whether a patch was about another resource of the same name: to the apiserver that

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+
+	"harmony.dev/fleet"
 )
 
 // fieldManager is under whose name the patcher writes everything but reported labels.
@@ -37,6 +40,7 @@ type WriterConfig struct {
 // Writer makes all writes to the apiserver. It is safe for concurrent use.
 type Writer struct {
 	cfg     WriterConfig
+	denied  *denials
 	limiter *rate.Limiter
 	seconds *prometheus.HistogramVec
 }
@@ -48,6 +52,7 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 	}
 	w := &Writer{
 		cfg:     cfg,
+		denied:  newDenials(),
 		limiter: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "fleet_patcher_api_write_seconds",
@@ -63,24 +68,40 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 	return w, nil
 }
 
+// Reason says what the apiserver does not allow, nil when everything that was tried last is allowed.
+func (w *Writer) Reason() *fleet.Reason {
+	return w.denied.reason(w.cfg.Namespace, func(a act) bool {
+		resource, _, _ := strings.Cut(a.resource, "/")
+		for kind, store := range w.cfg.Stores {
+			if kind.Resource == resource && a.verb != "create" {
+				return store.Get(a.name) == nil
+			}
+		}
+		return false
+	})
+}
+
+// Forget forgets what was not allowed: this process writes no more.
+func (w *Writer) Forget() { w.denied.reset() }
+
 // Merge patches a resource by a JSON merge patch (RFC 7396). The precondition is the state that the patch
 // was computed from: the same uid and version, else the apiserver answers with a conflict.
 func (w *Writer) Merge(ctx context.Context, k Kind, state *unstructured.Unstructured, patch map[string]any, subresources ...string) (*unstructured.Unstructured, error) {
 	patch = withPrecondition(patch, state)
-	return w.patch(ctx, k, state.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager}, subresources...)
+	return w.patch(ctx, "patch", k, state.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager}, subresources...)
 }
 
 // Apply applies labels server-side under a field manager of their own, with the same precondition as
 // Merge and never over another manager's.
 func (w *Writer) Apply(ctx context.Context, k Kind, state *unstructured.Unstructured, manager string, labels map[string]string) (*unstructured.Unstructured, error) {
 	config := withPrecondition(w.labelled(k, state.GetName(), labels), state)
-	return w.patch(ctx, k, state.GetName(), types.ApplyPatchType, config, metav1.PatchOptions{FieldManager: manager})
+	return w.patch(ctx, "patch", k, state.GetName(), types.ApplyPatchType, config, metav1.PatchOptions{FieldManager: manager})
 }
 
 // ApplyNew creates a resource with its labels in one write, as Apply would have set them. A resource of
 // that name which was created meanwhile gets the labels, but never over another manager's.
 func (w *Writer) ApplyNew(ctx context.Context, k Kind, name, manager string, labels map[string]string) (*unstructured.Unstructured, error) {
-	return w.patch(ctx, k, name, types.ApplyPatchType, w.labelled(k, name, labels), metav1.PatchOptions{FieldManager: manager})
+	return w.patch(ctx, "create", k, name, types.ApplyPatchType, w.labelled(k, name, labels), metav1.PatchOptions{FieldManager: manager})
 }
 
 // labelled returns the configuration of a server-side apply of nothing but labels.
@@ -101,22 +122,24 @@ func (w *Writer) RemoveFinalizer(ctx context.Context, k Kind, state *unstructure
 		{"op": "test", "path": path, "value": state.GetFinalizers()[index]},
 		{"op": "remove", "path": path},
 	}
-	return w.patch(ctx, k, state.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	return w.patch(ctx, "patch", k, state.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 }
 
-func (w *Writer) patch(ctx context.Context, k Kind, name string, pt types.PatchType, patch any, opts metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
+// patch makes a write that is sent as a patch. The verb is what it takes to be allowed to.
+func (w *Writer) patch(ctx context.Context, verb string, k Kind, name string, pt types.PatchType, patch any, opts metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return nil, fmt.Errorf("encode a patch of %s %s: %w", k.Name, name, err)
 	}
-	patched, err := w.do(ctx, k.Resource, "patch", func(ctx context.Context) (*unstructured.Unstructured, error) {
+	a := act{verb, strings.Join(append([]string{k.Resource}, subresources...), "/"), name}
+	patched, err := w.do(ctx, a, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return w.client(k).Patch(ctx, name, pt, body, opts, subresources...)
 	})
 	return w.known(k, patched), err
 }
 
-// do makes one write: limited, bounded in time and measured.
-func (w *Writer) do(ctx context.Context, resource, verb string, write func(context.Context) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
+// do makes one write: limited, bounded in time, measured, and remembered when it is not allowed.
+func (w *Writer) do(ctx context.Context, a act, write func(context.Context) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWithin)
 	defer cancel()
 	if err := w.limiter.Wait(ctx); err != nil {
@@ -124,7 +147,8 @@ func (w *Writer) do(ctx context.Context, resource, verb string, write func(conte
 	}
 	start := time.Now()
 	written, err := write(ctx)
-	w.seconds.WithLabelValues(resource, verb, resultOf(err)).Observe(time.Since(start).Seconds())
+	w.seconds.WithLabelValues(a.resource, a.verb, resultOf(err)).Observe(time.Since(start).Seconds())
+	w.denied.note(a, err)
 	return written, err
 }
 

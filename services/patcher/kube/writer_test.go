@@ -180,6 +180,7 @@ func TestRefusal(t *testing.T) {
 		{apierrors.NewForbidden(gr, "a", errors.New("no")), fleet.CodeInternal, kube.ReasonRefused},
 		{apierrors.NewInternalError(errors.New("failed calling webhook")), fleet.CodeInternal, kube.ReasonRefused},
 
+		{apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "fleet"), fleet.CodeUnavailable, kube.ReasonNamespaceMissing},
 		{apierrors.NewTooManyRequests("slow", 1), fleet.CodeBusy, kube.ReasonAPIBusy},
 		{apierrors.NewUnauthorized("who"), fleet.CodeUnavailable, kube.ReasonAPIUnauthorized},
 		{apierrors.NewServiceUnavailable("starting"), fleet.CodeUnavailable, kube.ReasonAPIUnreachable},
