@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +16,7 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
+	"harmony.dev/services/patcher/keeper"
 	"harmony.dev/services/patcher/kube"
 )
 
@@ -247,6 +249,35 @@ func TestInvalid_TooLargeForTheServer(t *testing.T) {
 	}
 	r.delete(kube.Deployments, "web")
 	r.mirrored("deployment.web", `"deleting":true`)
+}
+
+func TestDegraded_TheMirrorIsFull(t *testing.T) {
+	r := newRig(t)
+	p := r.ready("p1", "--kv-max-bytes", "65536")
+	r.create(kube.Deployments, "web", selecting("north"))
+	r.mirrored("deployment.web", "north")
+	epochs := 0
+	sub, err := r.nc.SubscribeSync(fleet.KeySubject(fleet.BucketResources, fleet.KeyEpoch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.patch(kube.Deployments, "web", `{"spec":{"score":{"data":"`+strings.Repeat("x", 64<<10)+`"}}}`)
+	r.eventually("the health says why", func() bool {
+		h, _ := p.health()
+		return h.State == fleet.StateDegraded && strings.Contains(text(h.Reasons), keeper.ReasonMirrorNotWritten) &&
+			strings.Contains(text(h.Reasons), "maximum bytes exceeded")
+	})
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
+		if _, err := sub.NextMsg(time.Until(end)); err == nil {
+			epochs++
+		}
+	}
+	if epochs > 5 {
+		t.Errorf("%d epochs in vain", epochs)
+	}
+	r.patch(kube.Deployments, "web", `{"spec":{"score":{"data":"small"}}}`)
+	r.mirrored("deployment.web", "small")
+	r.eventually("it is not degraded", func() bool { h, _ := p.health(); return h.State == fleet.StateReady })
 }
 
 func TestDegraded_NoAPIServer(t *testing.T) {

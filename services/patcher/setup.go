@@ -157,6 +157,7 @@ func (p *parts) watchReasons(ctx context.Context, health *service.Health) error 
 		}
 		health.Degraded("lease", p.elector.Reason())
 		health.Degraded("writes", p.writer.Reason())
+		health.Degraded("mirror", p.keeper.Reason())
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("watch for reasons: %w", ctx.Err())

@@ -20,6 +20,9 @@
 // The lease is of no use to a holder that does not see the apiserver: it hands it back, and campaigns
 // again when it sees.
 //
+// What the bucket refuses, for example because it is full, is shown in the service's health and tried again
+// more and more seldom.
+//
 // A resource whose finalizers cannot be added, or which cannot be mirrored, is set aside: shown in the
 // service's health, tried again, and nothing waits for it.
 package keeper

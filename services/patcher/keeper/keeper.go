@@ -17,13 +17,8 @@ import (
 	"harmony.dev/services/patcher/mirror"
 )
 
-const (
-	// debounce is how long a changed resource waits for others to share its batch.
-	debounce = 20 * time.Millisecond
-	// again is how long the holder waits before it takes the next epoch: who touches the mirror all the
-	// time must not make it spin.
-	again = 500 * time.Millisecond
-)
+// debounce is how long a changed resource waits for others to share its batch.
+const debounce = 20 * time.Millisecond
 
 // errDisturbed says that the mirror is not what this process made it: it is repaired under a new epoch.
 var errDisturbed = errors.New("the mirror was changed by somebody else, or its view was lost")
@@ -52,6 +47,7 @@ type Keeper struct {
 	reflector *kv.Reflector
 	dirty     *dirty
 	refused   *refused
+	setback   setback
 	caughtUp  atomic.Bool
 	settled   atomic.Bool
 }
@@ -83,6 +79,9 @@ func (k *Keeper) Source() fleet.Source {
 // FillRefused adds the resources of a kind that are set aside to the kind's source.
 func (k *Keeper) FillRefused(s *fleet.Source) { k.refused.fill(s) }
 
+// Reason says why the mirror is not what it has to be, nil when nothing is wrong.
+func (k *Keeper) Reason() *fleet.Reason { return k.setback.reason() }
+
 // CaughtUp reports whether this process holds the lease and has read the apiserver since it took it:
 // only then it may act on requests.
 func (k *Keeper) CaughtUp() bool { return k.caughtUp.Load() }
@@ -93,6 +92,7 @@ func (k *Keeper) Settled() bool { return k.settled.Load() }
 // act keeps the mirror while the term lasts. It is what the elector runs.
 func (k *Keeper) act(ctx context.Context, term *kv.Term) error {
 	defer k.refused.reset()
+	defer k.setback.clear()
 	defer k.cfg.Writer.Forget()
 	defer k.caughtUp.Store(false)
 	defer k.settled.Store(false)
@@ -111,7 +111,7 @@ func (k *Keeper) act(ctx context.Context, term *kv.Term) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(again):
+		case <-time.After(k.setback.note(err)):
 		}
 	}
 }
@@ -135,6 +135,7 @@ func (k *Keeper) keep(ctx context.Context, term *kv.Term, finalizers *finalizers
 	if err := k.whole(ctx, term, finalizers, pass); err != nil {
 		return err
 	}
+	k.setback.clear()
 	k.cfg.Log.Info("mirror is whole", "epoch", epoch)
 	return k.follow(ctx, term, finalizers, pass)
 }
@@ -204,7 +205,7 @@ func (k *Keeper) write(ctx context.Context, term *kv.Term, pass uint64, ops []kv
 	}
 	last, err := term.Write(ctx, ops)
 	if err != nil {
-		return fmt.Errorf("write to the mirror: %w", err)
+		return &writeError{err}
 	}
 	if err := k.reflector.WaitSeq(ctx, last); err != nil {
 		return fmt.Errorf("read the mirror up to revision %d: %w", last, err)
