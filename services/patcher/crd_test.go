@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"harmony.dev/fleet"
+	"harmony.dev/fleet/selector"
 	"harmony.dev/services/patcher/kube"
 )
 
@@ -82,6 +83,7 @@ func TestCRD_Validation(t *testing.T) {
 	}
 	score := func(score string) string { return "{targetSelector: {}, score: " + score + "}" }
 	long := strings.Repeat("a", 64)
+	dns := func(n int) string { return strings.Repeat("abcdefghi.", 40)[:n-1] + "z" }
 	tests := []struct {
 		name     string
 		resource string // of a Deployment
@@ -100,6 +102,11 @@ func TestCRD_Validation(t *testing.T) {
 		{"label key", "a", spec("{matchLabels: {'a b': c}}"), "label key"},
 		{"label prefix", "a", spec("{matchLabels: {'A.b/c': c}}"), "label key"},
 		{"label key too long", "a", spec("{matchLabels: {" + long + ": c}}"), "label key"},
+		{"label prefix of 253 bytes", "prefix", spec("{matchLabels: {" + dns(253) + "/c: d}, matchExpressions: [{key: " + dns(253) + "/e, operator: Exists}]}"), ""},
+		{"label prefix of 254 bytes", "a", spec("{matchLabels: {" + dns(254) + "/c: d}}"), "label key"},
+		{"long part of a label prefix", "part", spec("{matchLabels: {" + long + ".io/c: d}, matchExpressions: [{key: " + long + ".io/e, operator: Exists}]}"), ""},
+		{"expression prefix of 254 bytes", "a", spec("{matchExpressions: [{key: " + dns(254) + "/c, operator: Exists}]}"), "label key"},
+		{"expression prefix of 315 bytes", "a", spec("{matchExpressions: [{key: " + dns(315) + "/c, operator: Exists}]}"), "label key"},
 		{"label value", "a", spec("{matchLabels: {a: '-'}}"), "should match"},
 		{"label value too long", "a", spec("{matchLabels: {a: " + long + "}}"), "Too long"},
 		{"operators", "operators", spec("{matchExpressions: [{key: a, operator: In, values: [b, '']}, {key: x.io/a, operator: NotIn, values: [b]}, {key: c, operator: Exists}, {key: d, operator: DoesNotExist, values: []}]}"), ""},
@@ -119,14 +126,30 @@ func TestCRD_Validation(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			u := manifest(t, fmt.Sprintf(deployment, tt.resource, tt.spec))
-			_, err := r.resources(kube.Deployments).Create(r.ctx, u, metav1.CreateOptions{FieldValidation: "Strict"})
+			created, err := r.resources(kube.Deployments).Create(r.ctx, u, metav1.CreateOptions{FieldValidation: "Strict"})
 			checkRefused(t, err, tt.refused)
+			if err == nil {
+				checkUsable(t, created)
+			}
 		})
 	}
 	for name, refused := range map[string]string{"pi-07": "", "pi.07": "must be a DNS label", long: "must be a DNS label"} {
 		u := manifest(t, "apiVersion: fleet.harmony.dev/v1alpha1\nkind: Device\nmetadata: {name: "+name+"}\nspec: {quarantined: false}\n")
 		_, err := r.resources(kube.Devices).Create(r.ctx, u, metav1.CreateOptions{FieldValidation: "Strict"})
 		checkRefused(t, err, refused)
+	}
+}
+
+// checkUsable checks that what the schema accepts means something to the operator.
+func checkUsable(t *testing.T, u *unstructured.Unstructured) {
+	t.Helper()
+	var d fleet.MirrorDeployment
+	decodeJSON(t, text(u.Object["spec"]), &d)
+	if _, err := selector.Compile(d.TargetSelector); err != nil {
+		t.Error(err)
+	}
+	if err := d.Score.Validate(); err != nil {
+		t.Error(err)
 	}
 }
 
