@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"harmony.dev/fleet"
+	"harmony.dev/fleet/rpc"
 )
 
 // fleetOf has n living devices dev-1 … that are registered from their info.
@@ -114,6 +116,24 @@ func TestStatus_IsSentUntilAcknowledged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A status is written, the answer is lost, and by then the acknowledged status is the present one again.
+func TestStatus_LostAnswerAndBackAgain(t *testing.T) {
+	r := newRig(t)
+	r.acting("a1")
+	ids := r.fleetOf(1)
+	value := r.running("web", ids...)
+	var once sync.Once
+	r.patcher.hook(func(string, string) error {
+		once.Do(func() { r.report(ids[0], "web", fleet.PhaseRunning, value) })
+		time.Sleep(300 * time.Millisecond) // the report is in view before anything is sent again
+		return fleet.Errorf(fleet.CodeUnavailable, rpc.ReasonTimeout, "lost")
+	})
+	r.report(ids[0], "web", fleet.PhaseFailed, value)
+	r.eventually("the failure is shown", func() bool { return r.patcher.shown("web").Aggregate.Failed == 1 })
+	r.patcher.hook(nil)
+	r.eventually("it does not stay", func() bool { return ready(r.patcher.shown("web")) })
 }
 
 func TestStatus_RestartWritesNothing(t *testing.T) {

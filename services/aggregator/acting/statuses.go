@@ -22,23 +22,23 @@ type statuses struct {
 	refused *refusals[fleet.DeploymentName]
 	rebuild atomic.Int64 // statuses of this tick that wait for what is being rebuilt
 
-	mu    sync.Mutex
-	seq   map[string]uint64 // by uid
-	acked map[fleet.DeploymentName]acked
+	mu   sync.Mutex
+	seq  map[string]uint64 // by uid
+	sent map[fleet.DeploymentName]sent
 }
 
-// acked is what the patcher has acknowledged last.
-type acked struct {
+// sent is what the patcher was asked for last.
+type sent struct {
 	uid      string
-	bytes    []byte
 	observed int64
+	acked    []byte // the status once it is acknowledged, nil while nobody knows what the resource shows
 }
 
 func newStatuses(h *Holder, sender fleet.Sender) *statuses {
 	h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.MarkAllDirty() })
 	return &statuses{
 		h: h, sender: sender, refused: newRefusals[fleet.DeploymentName](h.cfg.Tick / 2),
-		seq: map[string]uint64{}, acked: map[fleet.DeploymentName]acked{},
+		seq: map[string]uint64{}, sent: map[fleet.DeploymentName]sent{},
 	}
 }
 
@@ -109,9 +109,7 @@ func (d *statuses) apply(ctx context.Context, name fleet.DeploymentName) outcome
 		d.h.cfg.Log.Debug("status not delivered", "deployment", name, "err", err)
 		return o
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.acked[name] = acked{uid: req.UID, bytes: body, observed: req.Status.ObservedGeneration}
+	d.acknowledge(name, body)
 	return done
 }
 
@@ -141,7 +139,7 @@ func (d *statuses) compute(name fleet.DeploymentName) (req fleet.StatusApplyRequ
 
 // rebuilding reports whether what the status follows from was lost and is coming back: reports of
 // devices that are there, or the reconciler's record. Sending now would show a fleet that forgot.
-func rebuilding(dep projection.Deployment, m view.Moment, known acked) bool {
+func rebuilding(dep projection.Deployment, m view.Moment, known sent) bool {
 	if m.StatesYoung && dep.Owed > 0 {
 		return true
 	}
@@ -149,27 +147,37 @@ func rebuilding(dep projection.Deployment, m view.Moment, known acked) bool {
 	return !recorded && (m.DesiredYoung || known.uid == dep.UID && known.observed > 0)
 }
 
-func (d *statuses) known(name fleet.DeploymentName) acked {
+func (d *statuses) known(name fleet.DeploymentName) sent {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.acked[name]
+	return d.sent[name]
 }
 
 func (d *statuses) forget(name fleet.DeploymentName) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.seq, d.acked[name].uid)
-	delete(d.acked, name)
+	delete(d.seq, d.sent[name].uid)
+	delete(d.sent, name)
 }
 
-// next numbers a request; it reports false when its status is the acknowledged one.
+// next numbers a request; it reports false when its status is the acknowledged one. From here until it is
+// acknowledged itself none is: it may be carried out although no answer comes.
 func (d *statuses) next(req *fleet.StatusApplyRequest, body []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if a := d.acked[req.Deployment]; a.uid == req.UID && bytes.Equal(a.bytes, body) {
+	if last := d.sent[req.Deployment]; last.uid == req.UID && bytes.Equal(last.acked, body) {
 		return false
 	}
+	d.sent[req.Deployment] = sent{uid: req.UID, observed: req.Status.ObservedGeneration}
 	d.seq[req.UID]++
 	req.Seq = d.seq[req.UID]
 	return true
+}
+
+func (d *statuses) acknowledge(name fleet.DeploymentName, body []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last := d.sent[name]
+	last.acked = body
+	d.sent[name] = last
 }
