@@ -334,6 +334,7 @@ type patcher struct {
 	statuses map[string][]byte                 // by uid
 	seqs     map[string]uint64                 // by uid, under epoch
 	epoch    uint64
+	refused  int // requests that came after a newer one
 	log      []request
 	released []string
 	created  int
@@ -413,6 +414,7 @@ func (p *patcher) status(ctx context.Context, req fleet.StatusApplyRequest) (fle
 		return fleet.ApplyResponse{}, fleet.Errorf(fleet.CodeInvalid, "Invalid", "%s", err)
 	}
 	if req.Seq <= p.seqs[req.UID] {
+		p.refused++
 		return fleet.ApplyResponse{}, fleet.Errorf(fleet.CodeConflict, "SeqStale", "seq %d", req.Seq)
 	}
 	p.seqs[req.UID] = req.Seq
@@ -494,6 +496,13 @@ func (p *patcher) writes() int {
 		}
 	}
 	return n
+}
+
+// conflicts counts the requests that were refused because a newer one had come before.
+func (p *patcher) conflicts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
 }
 
 // shown returns the status of a Deployment, the zero one when it has none.

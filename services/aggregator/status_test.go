@@ -136,6 +136,31 @@ func TestStatus_LostAnswerAndBackAgain(t *testing.T) {
 	r.eventually("it does not stay", func() bool { return ready(r.patcher.shown("web")) })
 }
 
+// The patcher remembers the number of a uid for as long as the epoch lasts, whoever forgets it meanwhile.
+func TestStatus_DeploymentReturnsUnderTheSameUID(t *testing.T) {
+	r := newRig(t)
+	r.acting("a1")
+	ids := r.fleetOf(1)
+	value := r.running("web", ids...)
+	for _, phase := range []fleet.Phase{fleet.PhaseFailed, fleet.PhaseRunning, fleet.PhaseFailed, fleet.PhaseRunning} {
+		r.report(ids[0], "web", phase, value)
+		r.eventually("it is shown", func() bool { return ready(r.patcher.shown("web")) == (phase == fleet.PhaseRunning) })
+	}
+	r.fenced(fleet.BucketResources, fleet.DeploymentKey("web"), fleet.MirrorDeployment{
+		Tombstone: &fleet.Tombstone{UID: uidOf("web"), Cause: fleet.TombstoneVanished, At: time.Now()},
+	})
+	r.deployment("api", 1, `1`)
+	r.eventually("the tombstone is in view", func() bool { return len(r.patcher.shown("api").Conditions) > 0 })
+
+	refused := r.patcher.conflicts()
+	r.deployment("web", 1, `1`)
+	r.report(ids[0], "web", fleet.PhaseFailed, value)
+	r.eventually("its status is taken", func() bool { return r.patcher.shown("web").Aggregate.Failed == 1 })
+	if n := r.patcher.conflicts() - refused; n != 0 {
+		t.Errorf("refused %d times before", n)
+	}
+}
+
 func TestStatus_RestartWritesNothing(t *testing.T) {
 	r := newRig(t)
 	a := r.acting("a1")

@@ -23,7 +23,7 @@ type statuses struct {
 	rebuild atomic.Int64 // statuses of this tick that wait for what is being rebuilt
 
 	mu   sync.Mutex
-	seq  map[string]uint64 // by uid
+	seq  uint64 // of the last request, whichever Deployment it was about
 	sent map[fleet.DeploymentName]sent
 }
 
@@ -38,7 +38,7 @@ func newStatuses(h *Holder, sender fleet.Sender) *statuses {
 	h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.MarkAllDirty() })
 	return &statuses{
 		h: h, sender: sender, refused: newRefusals[fleet.DeploymentName](h.cfg.Tick / 2),
-		seq: map[string]uint64{}, sent: map[fleet.DeploymentName]sent{},
+		sent: map[fleet.DeploymentName]sent{},
 	}
 }
 
@@ -156,7 +156,6 @@ func (d *statuses) known(name fleet.DeploymentName) sent {
 func (d *statuses) forget(name fleet.DeploymentName) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.seq, d.sent[name].uid)
 	delete(d.sent, name)
 }
 
@@ -169,8 +168,8 @@ func (d *statuses) next(req *fleet.StatusApplyRequest, body []byte) bool {
 		return false
 	}
 	d.sent[req.Deployment] = sent{uid: req.UID, observed: req.Status.ObservedGeneration}
-	d.seq[req.UID]++
-	req.Seq = d.seq[req.UID]
+	d.seq++
+	req.Seq = d.seq
 	return true
 }
 
