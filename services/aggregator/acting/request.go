@@ -63,15 +63,16 @@ func judge(err error) outcome {
 
 // Reasons by which the patcher says that it can serve nobody. Any other is about one resource.
 const (
-	reasonNotReady       = "NotReady"       // it has not read the apiserver, or has lost it
-	reasonEpochUnknown   = "EpochUnknown"   // it cannot check who asks
-	reasonAPIUnreachable = "APIUnreachable" // it cannot reach the apiserver
+	reasonNotReady        = "NotReady"        // it has not read the apiserver, or has lost it
+	reasonEpochUnknown    = "EpochUnknown"    // it cannot check who asks
+	reasonAPIUnreachable  = "APIUnreachable"  // it cannot reach the apiserver
+	reasonAPIUnauthorized = "APIUnauthorized" // the apiserver does not accept its credentials
 )
 
 func unavailable(reason string) outcome {
 	switch reason {
 	case rpc.ReasonNoResponders, rpc.ReasonTimeout, rpc.ReasonDisconnected,
-		reasonNotReady, reasonEpochUnknown, reasonAPIUnreachable:
+		reasonNotReady, reasonEpochUnknown, reasonAPIUnreachable, reasonAPIUnauthorized:
 		return silence
 	}
 	return again

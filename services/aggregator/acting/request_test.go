@@ -22,6 +22,7 @@ func TestJudge(t *testing.T) {
 			fleet.Errorf(fleet.CodeUnavailable, "NotReady", ""),
 			fleet.Errorf(fleet.CodeUnavailable, "EpochUnknown", ""),
 			fleet.Errorf(fleet.CodeUnavailable, "APIUnreachable", ""),
+			fleet.Errorf(fleet.CodeUnavailable, "APIUnauthorized", ""),
 		},
 		again: {
 			errors.New("no answer of the contract"),
