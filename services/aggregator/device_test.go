@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,4 +161,30 @@ func TestDevice_IsAskedForWhatIsMissing(t *testing.T) {
 
 	r.deleteStream(fleet.BucketDeviceState)
 	r.eventually("all are asked when a bucket was lost", func() bool { return next() == fleet.SubjectResyncAll })
+}
+
+func TestDevice_RefusalIsShown(t *testing.T) {
+	r := newRig(t)
+	a := r.acting("a1")
+	r.patcher.reject(func(endpoint, name string) error {
+		if endpoint == "device" && name != "dev-3" {
+			return fleet.Errorf(fleet.CodeInternal, "Refused", "a webhook does not want %s", name)
+		}
+		return nil
+	})
+	for _, d := range r.fleetOf(3) {
+		r.info(d, "north")
+	}
+	r.eventually("health tells of both and why", func() bool {
+		text := a.message("DevicesWait")
+		return strings.HasPrefix(text, "2 devices") && strings.Contains(text, "a webhook does not want dev-")
+	})
+	r.eventually("the other one gets through", func() bool { return r.exists(fleet.BucketResources, fleet.DeviceKey("dev-3")) })
+	for range 10 {
+		if h := a.health(); h.State != fleet.StateDegraded || !h.Ready {
+			t.Fatalf("between two tries: %s, %+v", h.State, h.Reasons)
+		}
+	}
+	r.patcher.reject(nil)
+	r.eventually("all are written", func() bool { return !a.hasReason("DevicesWait") })
 }

@@ -315,13 +315,16 @@ func (a *replica) health() fleet.Health {
 	}
 }
 
-func (a *replica) hasReason(reason string) bool {
+func (a *replica) hasReason(reason string) bool { return a.message(reason) != "" }
+
+// message returns what health says about a reason, "" when it has none such.
+func (a *replica) message(reason string) string {
 	for _, r := range a.health().Reasons {
 		if r.Reason == reason {
-			return true
+			return r.Message
 		}
 	}
-	return false
+	return ""
 }
 
 // patcher is the fleet's patcher: it checks requests as the real one does and has an "apiserver" in
@@ -330,6 +333,7 @@ type patcher struct {
 	rig *rig
 
 	mu       sync.Mutex
+	bar      func(endpoint, name string) error // asked before a request is carried out, nil: carry it out
 	refuse   func(endpoint, name string) error // asked after a request was carried out, nil: answer
 	statuses map[string][]byte                 // by uid
 	seqs     map[string]uint64                 // by uid, under epoch
@@ -381,7 +385,7 @@ func newPatcher(r *rig) *patcher {
 }
 
 // check accepts a sender whose epoch is the current one.
-func (p *patcher) check(ctx context.Context, s fleet.Sender) error {
+func (p *patcher) check(ctx context.Context, s fleet.Sender, endpoint, name string) error {
 	epoch, err := p.rig.bucket(fleet.BucketLeases).Revision(ctx, fleet.KeyEpoch)
 	if err != nil {
 		return fleet.Errorf(fleet.CodeUnavailable, "NoEpoch", "%s", err)
@@ -391,6 +395,9 @@ func (p *patcher) check(ctx context.Context, s fleet.Sender) error {
 	}
 	if epoch != p.epoch {
 		p.epoch, p.seqs = epoch, map[string]uint64{}
+	}
+	if p.bar != nil {
+		return p.bar(endpoint, name)
 	}
 	return nil
 }
@@ -407,7 +414,7 @@ func (p *patcher) answer(endpoint, name, result string) (fleet.ApplyResponse, er
 func (p *patcher) status(ctx context.Context, req fleet.StatusApplyRequest) (fleet.ApplyResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.check(ctx, req.Sender); err != nil {
+	if err := p.check(ctx, req.Sender, "status", string(req.Deployment)); err != nil {
 		return fleet.ApplyResponse{}, err
 	}
 	if err := req.Validate(); err != nil {
@@ -429,7 +436,7 @@ func (p *patcher) status(ctx context.Context, req fleet.StatusApplyRequest) (fle
 func (p *patcher) device(ctx context.Context, req fleet.DeviceApplyRequest) (fleet.ApplyResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.check(ctx, req.Sender); err != nil {
+	if err := p.check(ctx, req.Sender, "device", string(req.Device)); err != nil {
 		return fleet.ApplyResponse{}, err
 	}
 	uid := req.UID
@@ -450,7 +457,7 @@ func (p *patcher) device(ctx context.Context, req fleet.DeviceApplyRequest) (fle
 func (p *patcher) release(ctx context.Context, req fleet.FinalizerReleaseRequest) (fleet.ApplyResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.check(ctx, req.Sender); err != nil {
+	if err := p.check(ctx, req.Sender, "finalizer", req.Name); err != nil {
 		return fleet.ApplyResponse{}, err
 	}
 	p.log = append(p.log, request{endpoint: "finalizer", name: req.Name, wrote: true})
@@ -470,6 +477,13 @@ func (p *patcher) hook(f func(endpoint, name string) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse = f
+}
+
+// reject sets what is answered instead of carrying a request out.
+func (p *patcher) reject(f func(endpoint, name string) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bar = f
 }
 
 // requests returns those to an endpoint so far.

@@ -67,7 +67,8 @@ func (w *watch) look() {
 	w.mu.Unlock()
 	w.health.Degraded("lease", w.elector.Reason())
 	w.health.Degraded("heartbeats", w.silence(m, devices))
-	w.health.Degraded("statuses", w.holder.Trouble())
+	w.health.Degraded("statuses", w.holder.StatusTrouble())
+	w.health.Degraded("devices", w.holder.DeviceTrouble())
 }
 
 // silence returns the one reason that stands for all devices of a fleet that fell silent at once.

@@ -36,15 +36,16 @@ func newDevices(h *Holder, sender fleet.Sender) *devices {
 
 // tick sends the Devices that must change, as far as the rate allows.
 func (d *devices) tick(ctx context.Context) error {
-	_, err := dispatch(ctx, d.wanted(), d.deliver, func(w registry.Want) {
+	due, refused := d.wanted()
+	left, err := dispatch(ctx, due, d.deliver, func(w registry.Want) {
 		d.h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.MarkChanged(w.Device) })
 	})
+	d.h.devices.set(refused+left, time.Now())
 	return err
 }
 
-// wanted returns what is to be sent now.
-func (d *devices) wanted() []registry.Want {
-	var out []registry.Want
+// wanted returns what is to be sent now, and how many are not although they were refused before.
+func (d *devices) wanted() (due []registry.Want, refused int) {
 	now := time.Now()
 	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
 		if !m.Served || m.Verdict.Undecided {
@@ -60,15 +61,18 @@ func (d *devices) wanted() []registry.Want {
 			switch {
 			case !ok:
 				d.refused.note(id, done, now)
-			case len(out) < most && !d.refused.pausing(id, now):
-				out = append(out, w)
+			case len(due) < most && !d.refused.pausing(id, now):
+				due = append(due, w)
 			default:
 				s.MarkChanged(id)
+				if d.refused.has(id) {
+					refused++
+				}
 			}
 		}
-		d.bucket.Return(most - len(out))
+		d.bucket.Return(most - len(due))
 	})
-	return out
+	return due, refused
 }
 
 func (d *devices) deliver(ctx context.Context, w registry.Want) outcome {
@@ -78,6 +82,7 @@ func (d *devices) deliver(ctx context.Context, w registry.Want) outcome {
 	d.h.cfg.Metrics.sent("device", o)
 	d.refused.note(w.Device, o, time.Now())
 	if o != done {
+		d.h.devices.blame(err)
 		d.h.cfg.Log.Debug("device not delivered", "device", w.Device, "err", err)
 	}
 	return o

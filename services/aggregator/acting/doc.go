@@ -19,6 +19,7 @@
 //     last ones acknowledged under this epoch. Until it is acknowledged it stays due. One that the
 //     patcher refuses does not hold up the others, and is tried again after growing pauses.
 //   - A Device is sent on transitions only, at a limited rate.
+//   - What is refused is tried again, and health says how much of it there is and why.
 //
 // What is not: that there is one holder at any time. The patcher tells an old epoch from the current
 // one, and deletes are conditional on what was seen.

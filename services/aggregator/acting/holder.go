@@ -41,11 +41,11 @@ type Config struct {
 type Holder struct {
 	cfg Config
 
-	flushed atomic.Bool           // every status was delivered once in this term
-	waiting atomic.Int64          // statuses that could not be delivered at the last tick
-	rebuild atomic.Int64          // statuses that wait for what is being rebuilt
-	trouble atomic.Pointer[error] // why, the last time that one could not be delivered
-	acting  atomic.Bool
+	flushed  atomic.Bool  // every status was delivered once in this term
+	rebuild  atomic.Int64 // statuses that wait for what is being rebuilt
+	statuses account      // that could not be delivered
+	devices  account      // that could not be written
+	acting   atomic.Bool
 }
 
 // NewHolder returns a Holder whose Act is given to an elector.
@@ -79,6 +79,8 @@ func (h *Holder) Act(ctx context.Context, t *kv.Term) error {
 // under acts under one epoch. It returns when ctx is done or one of the loops cannot go on.
 func (h *Holder) under(ctx context.Context, sender fleet.Sender) error {
 	h.flushed.Store(false)
+	h.statuses.set(0, time.Now())
+	h.devices.set(0, time.Now())
 	loops, ctx := errgroup.WithContext(ctx)
 	for _, tick := range []func(context.Context) error{
 		newStatuses(h, sender).tick,
@@ -129,11 +131,20 @@ func (h *Holder) Waiting() []fleet.Reason {
 	return []fleet.Reason{{Reason: "Rebuilding", Message: fmt.Sprintf("%d statuses wait until what was lost is rebuilt", n)}}
 }
 
-// Trouble says why statuses cannot be delivered, nil when they can.
-func (h *Holder) Trouble() *fleet.Reason {
-	n, err := h.waiting.Load(), h.trouble.Load()
-	if n == 0 || err == nil || !h.acting.Load() {
+// StatusTrouble says why statuses cannot be delivered, nil when they can.
+func (h *Holder) StatusTrouble() *fleet.Reason {
+	return h.trouble(&h.statuses, "StatusesWait", "%d statuses could not be delivered and are tried again: %s")
+}
+
+// DeviceTrouble says why Devices cannot be written, nil when they can.
+func (h *Holder) DeviceTrouble() *fleet.Reason {
+	return h.trouble(&h.devices, "DevicesWait", "%d devices could not be written and are tried again: %s")
+}
+
+func (h *Holder) trouble(a *account, reason, format string) *fleet.Reason {
+	n, _, why := a.get(time.Now())
+	if n == 0 || why == nil || !h.acting.Load() {
 		return nil
 	}
-	return &fleet.Reason{Reason: "StatusesWait", Message: fmt.Sprintf("%d statuses could not be delivered and are tried again: %s", n, *err)}
+	return &fleet.Reason{Reason: reason, Message: fmt.Sprintf(format, n, why)}
 }

@@ -42,6 +42,14 @@ func (r *refusals[Key]) pausing(k Key, now time.Time) bool {
 	return now.Before(r.pause[k].until)
 }
 
+// has reports whether the last request about it was refused.
+func (r *refusals[Key]) has(k Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, refused := r.pause[k]
+	return refused
+}
+
 // note takes in what became of a request. Only a refusal of this one counts: whoever was not answered
 // asks again as soon as anybody is.
 func (r *refusals[Key]) note(k Key, o outcome, now time.Time) {

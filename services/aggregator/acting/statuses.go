@@ -52,7 +52,7 @@ func (d *statuses) tick(ctx context.Context) error {
 	left, err := dispatch(ctx, names, d.deliver, func(name fleet.DeploymentName) {
 		d.h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.MarkDirty(name) })
 	})
-	d.h.waiting.Store(int64(left))
+	d.h.statuses.set(left, time.Now())
 	d.h.rebuild.Store(d.rebuild.Load())
 	if err == nil && left == 0 {
 		d.h.flushed.Store(true)
@@ -69,8 +69,8 @@ func (d *statuses) due() (names []fleet.DeploymentName, ready bool) {
 		switch {
 		case !m.Whole || m.Verdict.Undecided:
 		case !m.Served:
-			d.h.waiting.Store(int64(s.Dirty()))
-			d.h.trouble.Store(&errUnserved)
+			d.h.statuses.blame(errUnserved)
+			d.h.statuses.set(s.Dirty(), time.Now())
 		default:
 			names, ready = s.TakeDirty(), true
 		}
@@ -105,7 +105,7 @@ func (d *statuses) apply(ctx context.Context, name fleet.DeploymentName) outcome
 	o, err := send(ctx, d.h.cfg.Control, fleet.StatusApply, req)
 	d.h.cfg.Metrics.sent("status", o)
 	if o != done {
-		d.h.trouble.Store(&err)
+		d.h.statuses.blame(err)
 		d.h.cfg.Log.Debug("status not delivered", "deployment", name, "err", err)
 		return o
 	}
