@@ -102,7 +102,7 @@ func setup(c *cli.Context, rt *service.Runtime, now func() time.Time) error {
 			fleet.BucketDeviceInfo: buckets.Infos, fleet.BucketDeviceState: buckets.States, fleet.BucketDeviceHeartbeat: buckets.Heartbeats,
 		},
 		Log: rt.Log, Metrics: acting.NewMetrics(rt.Metrics),
-		Tick: o.tick, HandBackAfter: rt.LeaseTTL, OrphanAfter: o.orphanAfter, DeviceRate: o.deviceRate, DeviceBurst: o.deviceBurst,
+		Tick: o.tick, HandBackAfter: rt.LeaseTTL, RebuildFor: o.rebuildFor, OrphanAfter: o.orphanAfter, DeviceRate: o.deviceRate, DeviceBurst: o.deviceBurst,
 		Resync:     resync.Config{First: o.staleness.Interval / 6, Most: 20 * o.staleness.Interval},
 		ResyncRate: o.resyncRate,
 	})

@@ -161,6 +161,27 @@ func TestStatus_DeploymentReturnsUnderTheSameUID(t *testing.T) {
 	}
 }
 
+// A Deployment that somebody else's finalizer keeps has lost its record, and for good.
+func TestStatus_NothingIsWaitedForWhenTheRecordIsDeletedLast(t *testing.T) {
+	r := newRig(t)
+	a := r.acting("a1")
+	ids := r.fleetOf(1)
+	r.registered(ids...)
+	r.running("web", ids...)
+	r.fenced(fleet.BucketResources, fleet.DeploymentKey("web"), fleet.MirrorDeployment{UID: uidOf("web"), Generation: 2, Deleting: true})
+	r.remove(fleet.BucketDesiredState, "dev-1.web")
+	r.eventually("it is shown as being deleted", func() bool {
+		s := r.patcher.shown("web")
+		return s.Conditions[0].Reason == fleet.ReasonDeploymentDeleted && s.Aggregate.MatchedDeviceCount == 0
+	})
+	r.remove(fleet.BucketDesiredState, fleet.AppliedKey("web"))
+	r.never(500*time.Millisecond, "the record is waited for", func() bool { return a.hasReason("Rebuilding") || a.hasReason("StatusesWait") })
+	r.eventually("it settles", func() bool { return a.health().State == fleet.StateReady })
+	if s := r.patcher.shown("web"); s.ObservedGeneration != 1 {
+		t.Errorf("it went back: %+v", s)
+	}
+}
+
 func TestStatus_RestartWritesNothing(t *testing.T) {
 	r := newRig(t)
 	a := r.acting("a1")

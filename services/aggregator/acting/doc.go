@@ -18,6 +18,8 @@
 //   - A status is sent at most once a tick for each Deployment, and only when its bytes differ from the
 //     last ones acknowledged under this epoch. Until it is acknowledged it stays due. One that the
 //     patcher refuses does not hold up the others, and is tried again after growing pauses.
+//   - A status whose reports or record were lost waits until they are back: see ADR 8. Such a wait
+//     is shown as Rebuilding, and as trouble when it is long.
 //   - A Device is sent on transitions only, at a limited rate.
 //   - What is refused is tried again, and health says how much of it there is and why.
 //

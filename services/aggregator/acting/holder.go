@@ -30,21 +30,23 @@ type Config struct {
 	// HandBackAfter is how long the lease is kept while the sources are not in view. Another replica may
 	// see them.
 	HandBackAfter time.Duration
-	OrphanAfter   time.Duration
-	DeviceRate    float64 // writes of Devices a second
-	DeviceBurst   int
-	Resync        resync.Config
-	ResyncRate    float64 // requests to agents a second
+	// RebuildFor is for how long it is no trouble that statuses wait for what was lost.
+	RebuildFor  time.Duration
+	OrphanAfter time.Duration
+	DeviceRate  float64 // writes of Devices a second
+	DeviceBurst int
+	Resync      resync.Config
+	ResyncRate  float64 // requests to agents a second
 }
 
 // Holder acts in each term of the lease.
 type Holder struct {
 	cfg Config
 
-	flushed  atomic.Bool  // every status was delivered once in this term
-	rebuild  atomic.Int64 // statuses that wait for what is being rebuilt
-	statuses account      // that could not be delivered
-	devices  account      // that could not be written
+	flushed  atomic.Bool // every status was delivered once in this term, but for those in rebuild
+	rebuild  account     // statuses that wait for what is being rebuilt
+	statuses account     // that could not be delivered
+	devices  account     // that could not be written
 	acting   atomic.Bool
 }
 
@@ -79,8 +81,9 @@ func (h *Holder) Act(ctx context.Context, t *kv.Term) error {
 // under acts under one epoch. It returns when ctx is done or one of the loops cannot go on.
 func (h *Holder) under(ctx context.Context, sender fleet.Sender) error {
 	h.flushed.Store(false)
-	h.statuses.set(0, time.Now())
-	h.devices.set(0, time.Now())
+	for _, a := range []*account{&h.rebuild, &h.statuses, &h.devices} {
+		a.set(0, time.Now())
+	}
 	loops, ctx := errgroup.WithContext(ctx)
 	for _, tick := range []func(context.Context) error{
 		newStatuses(h, sender).tick,
@@ -120,12 +123,14 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // Converging reports whether this instance holds the lease and has not delivered every status once.
+// Those that Waiting tells of do not count.
 func (h *Holder) Converging() bool { return h.acting.Load() && !h.flushed.Load() }
 
-// Waiting says which statuses wait until what was lost is rebuilt.
+// Waiting says which statuses wait until what was lost is rebuilt. When that takes too long,
+// StatusTrouble says so instead: whoever should rebuild it does not.
 func (h *Holder) Waiting() []fleet.Reason {
-	n := h.rebuild.Load()
-	if n == 0 || !h.acting.Load() {
+	n, age, _ := h.rebuild.get(time.Now())
+	if n == 0 || age >= h.cfg.RebuildFor || !h.acting.Load() {
 		return nil
 	}
 	return []fleet.Reason{{Reason: "Rebuilding", Message: fmt.Sprintf("%d statuses wait until what was lost is rebuilt", n)}}
@@ -133,16 +138,23 @@ func (h *Holder) Waiting() []fleet.Reason {
 
 // StatusTrouble says why statuses cannot be delivered, nil when they can.
 func (h *Holder) StatusTrouble() *fleet.Reason {
-	return h.trouble(&h.statuses, "StatusesWait", "%d statuses could not be delivered and are tried again: %s")
+	n, _, why := h.statuses.get(time.Now())
+	if late, age, lost := h.rebuild.get(time.Now()); late > 0 && age >= h.cfg.RebuildFor {
+		n += late
+		if why == nil {
+			why = lost
+		}
+	}
+	return h.trouble("StatusesWait", "%d statuses could not be delivered and are tried again: %s", n, why)
 }
 
 // DeviceTrouble says why Devices cannot be written, nil when they can.
 func (h *Holder) DeviceTrouble() *fleet.Reason {
-	return h.trouble(&h.devices, "DevicesWait", "%d devices could not be written and are tried again: %s")
+	n, _, why := h.devices.get(time.Now())
+	return h.trouble("DevicesWait", "%d devices could not be written and are tried again: %s", n, why)
 }
 
-func (h *Holder) trouble(a *account, reason, format string) *fleet.Reason {
-	n, _, why := a.get(time.Now())
+func (h *Holder) trouble(reason, format string, n int, why error) *fleet.Reason {
 	if n == 0 || why == nil || !h.acting.Load() {
 		return nil
 	}

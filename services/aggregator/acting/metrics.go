@@ -39,6 +39,8 @@ func (o outcome) String() string {
 		return "done"
 	case again:
 		return "again"
+	case rebuild:
+		return "rebuilding"
 	case silence:
 		return "unavailable"
 	case deposed:

@@ -59,7 +59,7 @@ func (r *refusals[Key]) note(k Key, o outcome, now time.Time) {
 	switch o {
 	case done:
 		delete(r.pause, k)
-	case again:
+	case again, rebuild:
 		length := min(max(2*r.pause[k].length, r.least), refusedMost)
 		r.pause[k] = pause{length: length, until: now.Add(length)}
 	case silence, deposed:

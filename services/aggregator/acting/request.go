@@ -27,6 +27,7 @@ type outcome uint8
 const (
 	done    outcome = iota // carried out, or there is nothing left to do
 	again                  // look at the present state and send that
+	rebuild                // the same, but what it follows from is not there again yet
 	silence                // the patcher takes no requests now: do not try the others either
 	deposed                // our epoch is not the current one
 )
@@ -99,7 +100,7 @@ func dispatch[Item any](ctx context.Context, items []Item, deliver func(context.
 				return errEpoch
 			case silence:
 				quiet.Store(true)
-			case again:
+			case again, rebuild:
 			}
 			left.Add(1)
 			back(item)

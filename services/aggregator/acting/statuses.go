@@ -52,23 +52,31 @@ func (d *statuses) tick(ctx context.Context) error {
 	left, err := dispatch(ctx, names, d.deliver, func(name fleet.DeploymentName) {
 		d.h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.MarkDirty(name) })
 	})
-	d.h.statuses.set(left, time.Now())
-	d.h.rebuild.Store(d.rebuild.Load())
-	if err == nil && left == 0 {
+	waiting := int(d.rebuild.Load())
+	d.h.statuses.set(left-waiting, time.Now())
+	d.h.rebuild.set(waiting, time.Now())
+	if err == nil && left == waiting {
 		d.h.flushed.Store(true)
 	}
 	return err
 }
 
-// errUnserved is why statuses wait while the mirror says that nobody would answer.
-var errUnserved = errors.New("no " + fleet.ServicePatcher + " serves: none holds its lease and has read the apiserver since")
+// Why statuses wait.
+var (
+	errUnserved = errors.New("no " + fleet.ServicePatcher + " serves: none holds its lease and has read the apiserver since")
+	errReports  = errors.New("devices that are there have not reported again")
+	errRecord   = errors.New(fleet.BucketDesiredState + " has no record of what was applied: " + fleet.ServiceReconciler + " has to write it")
+)
 
 // due takes the Deployments whose status may have changed; ready is false while nothing may be sent.
 func (d *statuses) due() (names []fleet.DeploymentName, ready bool) {
 	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
 		switch {
-		case !m.Whole || m.Verdict.Undecided:
+		case !m.Whole || m.Verdict.Undecided: // health has a reason of its own for each
+			d.h.statuses.set(0, time.Now())
+			d.h.rebuild.set(0, time.Now())
 		case !m.Served:
+			d.h.rebuild.set(0, time.Now())
 			d.h.statuses.blame(errUnserved)
 			d.h.statuses.set(s.Dirty(), time.Now())
 		default:
@@ -83,71 +91,86 @@ func (d *statuses) deliver(ctx context.Context, name fleet.DeploymentName) outco
 	if d.refused.pausing(name, time.Now()) {
 		return again
 	}
-	o := d.apply(ctx, name)
+	req, o := d.compute(name)
+	if o == rebuild {
+		d.rebuild.Add(1)
+		return o
+	}
+	if req != nil {
+		o = d.apply(ctx, req)
+	}
 	d.refused.note(name, o, time.Now())
 	return o
 }
 
-// apply sends the present status of a Deployment, if it is not the acknowledged one.
-func (d *statuses) apply(ctx context.Context, name fleet.DeploymentName) outcome {
-	req, want := d.compute(name)
-	if !want {
-		return done
-	}
-	body, err := json.Marshal(req.Status)
-	if err != nil {
-		d.h.cfg.Log.Error("status not encoded", "deployment", name, "err", err)
-		return again
-	}
-	if !d.next(&req, body) {
-		return done
-	}
-	o, err := send(ctx, d.h.cfg.Control, fleet.StatusApply, req)
-	d.h.cfg.Metrics.sent("status", o)
-	if o != done {
-		d.h.statuses.blame(err)
-		d.h.cfg.Log.Debug("status not delivered", "deployment", name, "err", err)
-		return o
-	}
-	d.acknowledge(name, body)
-	return done
-}
-
-// compute returns the request with the present status; ok is false when there is none to send now.
-func (d *statuses) compute(name fleet.DeploymentName) (req fleet.StatusApplyRequest, ok bool) {
-	known := d.known(name)
+// compute returns the request with the present status, or nil and what becomes of it without one.
+func (d *statuses) compute(name fleet.DeploymentName) (req *fleet.StatusApplyRequest, o outcome) {
+	last := d.last(name)
 	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
 		dep, found := s.Deployment(name)
+		lost := missing(dep, m, last)
 		switch {
-		case !m.Served || m.Verdict.Undecided:
-			s.MarkDirty(name)
+		case !m.Served:
+			d.h.statuses.blame(errUnserved)
+			o = silence
+		case m.Verdict.Undecided:
+			o = silence
 		case !found || !dep.Registered:
 			d.forget(name)
-		case rebuilding(dep, m, known):
-			d.rebuild.Add(1)
-			s.MarkDirty(name)
+		case dep.Deleting && !recorded(dep): // the record goes last: there is nothing more to say
+		case lost != nil:
+			d.h.rebuild.blame(lost)
+			o = rebuild
 		default:
-			ok = true
-			req = fleet.StatusApplyRequest{
+			req = &fleet.StatusApplyRequest{
 				Sender: d.sender, Deployment: name, UID: dep.UID, Generation: dep.Generation,
 				Status: status.Of(dep, m.Verdict.Silent),
 			}
 		}
 	})
-	return req, ok
+	return req, o
 }
 
-// rebuilding reports whether what the status follows from was lost and is coming back: reports of
+// missing returns which part of what the status follows from was lost and is coming back: reports of
 // devices that are there, or the reconciler's record. Sending now would show a fleet that forgot.
-func rebuilding(dep projection.Deployment, m view.Moment, known sent) bool {
-	if m.StatesYoung && dep.Owed > 0 {
-		return true
+func missing(dep projection.Deployment, m view.Moment, last sent) error {
+	switch {
+	case m.StatesYoung && dep.Owed > 0:
+		return errReports
+	case !recorded(dep) && (m.DesiredYoung || last.uid == dep.UID && last.observed > 0):
+		return errRecord
 	}
-	recorded := dep.Applied != nil && dep.Applied.UID == dep.UID
-	return !recorded && (m.DesiredYoung || known.uid == dep.UID && known.observed > 0)
+	return nil
 }
 
-func (d *statuses) known(name fleet.DeploymentName) sent {
+// recorded reports whether the reconciler has a record of this Deployment, not of another of its name.
+func recorded(dep projection.Deployment) bool {
+	return dep.Applied != nil && dep.Applied.UID == dep.UID
+}
+
+// apply sends a status, if it is not the acknowledged one.
+func (d *statuses) apply(ctx context.Context, req *fleet.StatusApplyRequest) outcome {
+	body, err := json.Marshal(req.Status)
+	if err != nil {
+		d.h.statuses.blame(err)
+		d.h.cfg.Log.Error("status not encoded", "deployment", req.Deployment, "err", err)
+		return again
+	}
+	if !d.next(req, body) {
+		return done
+	}
+	o, err := send(ctx, d.h.cfg.Control, fleet.StatusApply, *req)
+	d.h.cfg.Metrics.sent("status", o)
+	if o != done {
+		d.h.statuses.blame(err)
+		d.h.cfg.Log.Debug("status not delivered", "deployment", req.Deployment, "err", err)
+		return o
+	}
+	d.acknowledge(req.Deployment, body)
+	return done
+}
+
+func (d *statuses) last(name fleet.DeploymentName) sent {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.sent[name]
