@@ -85,6 +85,44 @@ func TestLoss_DesiredStateGone(t *testing.T) {
 	}
 }
 
+// What was applied is forgotten while no holder is there that knows of it: the patcher remembers.
+func TestLoss_DesiredStateEmptiedBeforeTheStart(t *testing.T) {
+	r := newRig(t)
+	begun := time.Now()
+	a := r.acting("a1")
+	ids := r.fleetOf(2)
+	r.registered(ids...)
+	value := r.running("web", ids...)
+	a.stop()
+	r.purgeStream(fleet.BucketDesiredState)
+	const patience = 2 * time.Second
+	r.eventually("desired-state is not young", func() bool { return time.Since(begun) > patience })
+
+	a = r.start("a2", "--rebuild-for", patience.String())
+	r.eventually("health tells that it waits", func() bool { return a.hasReason("Rebuilding") })
+	r.deployment("api", 1, `1`)
+	r.eventually("the others are unaffected", func() bool { return len(r.patcher.shown("api").Conditions) > 0 })
+	r.eventually("a long wait is trouble", func() bool { return strings.Contains(a.message("StatusesWait"), "generation 1 was applied") })
+	if s := r.patcher.shown("web"); !ready(s) || s.ObservedGeneration != 1 || s.Aggregate.Running != 2 {
+		t.Errorf("it went back: %+v", s)
+	}
+	r.desire("web", 1, value, ids...)
+	r.report(ids[0], "web", fleet.PhaseFailed, value)
+	r.eventually("the record is back", func() bool { return r.patcher.shown("web").Aggregate.Failed == 1 })
+	r.eventually("it settles", func() bool { return a.health().State == fleet.StateReady })
+}
+
+func (r *rig) purgeStream(bucket string) {
+	r.t.Helper()
+	js, err := r.nc.JetStream()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := js.PurgeStream(fleet.StreamName(bucket)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func TestLoss_ServerRestart(t *testing.T) {
 	r := newRig(t)
 	a := r.acting("a1")
@@ -102,7 +140,7 @@ func TestPoison_ChangesNothingButItself(t *testing.T) {
 	a := r.acting("a1")
 	ids := r.fleetOf(3)
 	r.registered(ids...)
-	r.running("web", ids...)
+	value := r.running("web", ids...)
 	writes := r.patcher.writes()
 
 	state := func(key, value string) { r.put(fleet.BucketDeviceState, key, []byte(value)) }
@@ -130,8 +168,10 @@ func TestPoison_ChangesNothingButItself(t *testing.T) {
 	r.never(200*time.Millisecond, "something was written", func() bool { return r.patcher.writes() > writes })
 
 	a.stop()
-	r.acting("a2")
-	r.eventually("after a restart they count as pending", func() bool {
+	a = r.start("a2")
+	r.eventually("after a restart the record is missing, too", func() bool { return a.hasReason("StatusesWait") })
+	r.desire("web", 1, value)
+	r.eventually("they count as pending", func() bool {
 		a := r.patcher.shown("web").Aggregate
 		return a.Pending == 3 && a.MatchedDeviceCount == 3
 	})

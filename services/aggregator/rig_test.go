@@ -425,6 +425,9 @@ func (p *patcher) status(ctx context.Context, req fleet.StatusApplyRequest) (fle
 		return fleet.ApplyResponse{}, fleet.Errorf(fleet.CodeConflict, "SeqStale", "seq %d", req.Seq)
 	}
 	p.seqs[req.UID] = req.Seq
+	if had := p.present(req.UID).ObservedGeneration; req.Status.ObservedGeneration < had && had <= req.Generation {
+		return fleet.ApplyResponse{}, fleet.Errorf(fleet.CodeConflict, "ObservedBehind", "generation %d was applied", had)
+	}
 	body := encode(p.rig.t, req.Status)
 	wrote := !bytes.Equal(p.statuses[req.UID], body)
 	p.statuses[req.UID] = body
@@ -520,10 +523,14 @@ func (p *patcher) conflicts() int {
 }
 
 // shown returns the status of a Deployment, the zero one when it has none.
-func (p *patcher) shown(name fleet.DeploymentName) (s fleet.DeploymentStatus) {
+func (p *patcher) shown(name fleet.DeploymentName) fleet.DeploymentStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if b := p.statuses[uidOf(name)]; b != nil {
+	return p.present(uidOf(name))
+}
+
+func (p *patcher) present(uid string) (s fleet.DeploymentStatus) {
+	if b := p.statuses[uid]; b != nil {
 		if err := json.Unmarshal(b, &s); err != nil {
 			panic(err)
 		}

@@ -58,10 +58,11 @@ func (d *devices) wanted() (due []registry.Want, refused int) {
 				continue
 			}
 			w, ok := registry.Judge(dev, m.Verdict.Silent)
+			_, pausing := d.refused.pausing(id, now)
 			switch {
 			case !ok:
 				d.refused.note(id, done, now)
-			case len(due) < most && !d.refused.pausing(id, now):
+			case len(due) < most && !pausing:
 				due = append(due, w)
 			default:
 				s.MarkChanged(id)

@@ -27,6 +27,7 @@ type refusals[Key comparable] struct {
 }
 
 type pause struct {
+	after  outcome
 	length time.Duration
 	until  time.Time
 }
@@ -35,11 +36,12 @@ func newRefusals[Key comparable](least time.Duration) *refusals[Key] {
 	return &refusals[Key]{least: least, pause: map[Key]pause{}}
 }
 
-// pausing reports whether it is too early to ask again.
-func (r *refusals[Key]) pausing(k Key, now time.Time) bool {
+// pausing reports whether it is too early to ask again, and what became of the last request.
+func (r *refusals[Key]) pausing(k Key, now time.Time) (after outcome, is bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return now.Before(r.pause[k].until)
+	p := r.pause[k]
+	return p.after, now.Before(p.until)
 }
 
 // has reports whether the last request about it was refused.
@@ -61,7 +63,7 @@ func (r *refusals[Key]) note(k Key, o outcome, now time.Time) {
 		delete(r.pause, k)
 	case again, rebuild:
 		length := min(max(2*r.pause[k].length, r.least), refusedMost)
-		r.pause[k] = pause{length: length, until: now.Add(length)}
+		r.pause[k] = pause{after: o, length: length, until: now.Add(length)}
 	case silence, deposed:
 	}
 }

@@ -57,7 +57,20 @@ func judge(err error) outcome {
 		return silence
 	case fleet.CodeUnavailable:
 		return unavailable(e.Reason)
-	case fleet.CodeConflict, fleet.CodeInvalid, fleet.CodeInternal:
+	case fleet.CodeConflict:
+		return conflict(e.Reason)
+	case fleet.CodeInvalid, fleet.CodeInternal:
+	}
+	return again
+}
+
+// reasonObservedBehind is why the patcher does not lower observedGeneration: it was shown that the
+// reconciler had applied a generation of which there is no record now.
+const reasonObservedBehind = "ObservedBehind"
+
+func conflict(reason string) outcome {
+	if reason == reasonObservedBehind {
+		return rebuild
 	}
 	return again
 }

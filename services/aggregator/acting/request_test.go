@@ -14,6 +14,7 @@ func TestJudge(t *testing.T) {
 	for want, errs := range map[outcome][]error{
 		done:    {nil, fleet.Errorf(fleet.CodeNotFound, "NotFound", "")},
 		deposed: {fleet.Errorf(fleet.CodeGone, "EpochStale", "")},
+		rebuild: {fleet.Errorf(fleet.CodeConflict, "ObservedBehind", "")},
 		silence: {
 			fleet.Errorf(fleet.CodeBusy, "Busy", ""),
 			fleet.Errorf(fleet.CodeUnavailable, rpc.ReasonNoResponders, ""),
@@ -45,11 +46,18 @@ func TestRefusals_PauseGrowsForTheRefusedOneOnly(t *testing.T) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	r := newRefusals[string](500 * time.Millisecond)
 	var asked []time.Duration
+	pausing := func(k string, at time.Time) bool {
+		after, is := r.pausing(k, at)
+		if is && after != again {
+			t.Errorf("%s pauses after %s", k, after)
+		}
+		return is
+	}
 	for at := start; at.Before(start.Add(time.Minute)); at = at.Add(time.Second) {
-		if r.pausing("other", at) {
+		if pausing("other", at) {
 			t.Fatal("another one pauses")
 		}
-		if !r.pausing("refused", at) {
+		if !pausing("refused", at) {
 			asked = append(asked, at.Sub(start))
 			r.note("refused", again, at)
 		}
@@ -58,11 +66,11 @@ func TestRefusals_PauseGrowsForTheRefusedOneOnly(t *testing.T) {
 		t.Errorf("asked at %v", asked)
 	}
 	r.note("refused", silence, start)
-	if !r.pausing("refused", start.Add(50*time.Second)) {
+	if !pausing("refused", start.Add(50*time.Second)) {
 		t.Error("silence ends the pause")
 	}
 	r.note("refused", done, start)
-	if r.pausing("refused", start) || len(r.pause) != 0 {
+	if pausing("refused", start) || len(r.pause) != 0 {
 		t.Error("the pause outlives the success")
 	}
 }

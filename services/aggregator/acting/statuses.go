@@ -86,20 +86,28 @@ func (d *statuses) due() (names []fleet.DeploymentName, ready bool) {
 	return names, ready
 }
 
-// deliver brings the status of a Deployment up to date, unless it was refused and its pause is not over.
+// deliver brings the status of a Deployment up to date, and counts those that wait for a rebuild.
 func (d *statuses) deliver(ctx context.Context, name fleet.DeploymentName) outcome {
-	if d.refused.pausing(name, time.Now()) {
-		return again
+	o, pausing := d.refused.pausing(name, time.Now())
+	if !pausing {
+		o = d.try(ctx, name)
 	}
-	req, o := d.compute(name)
 	if o == rebuild {
 		d.rebuild.Add(1)
-		return o
 	}
+	return o
+}
+
+// try sends the present status of a Deployment, if there is one to send. After a refusal there is a
+// pause; what is missing in the view costs no request to look for.
+func (d *statuses) try(ctx context.Context, name fleet.DeploymentName) outcome {
+	req, o := d.compute(name)
 	if req != nil {
 		o = d.apply(ctx, req)
 	}
-	d.refused.note(name, o, time.Now())
+	if req != nil || o == done {
+		d.refused.note(name, o, time.Now())
+	}
 	return o
 }
 
@@ -161,13 +169,17 @@ func (d *statuses) apply(ctx context.Context, req *fleet.StatusApplyRequest) out
 	}
 	o, err := send(ctx, d.h.cfg.Control, fleet.StatusApply, *req)
 	d.h.cfg.Metrics.sent("status", o)
-	if o != done {
+	switch o {
+	case done:
+		d.acknowledge(req.Deployment, body)
+		return done
+	case rebuild:
+		d.h.rebuild.blame(err)
+	case again, silence, deposed:
 		d.h.statuses.blame(err)
-		d.h.cfg.Log.Debug("status not delivered", "deployment", req.Deployment, "err", err)
-		return o
 	}
-	d.acknowledge(req.Deployment, body)
-	return done
+	d.h.cfg.Log.Debug("status not delivered", "deployment", req.Deployment, "err", err)
+	return o
 }
 
 func (d *statuses) last(name fleet.DeploymentName) sent {
