@@ -515,6 +515,13 @@ func (p *patcher) writes() int {
 	return n
 }
 
+// lose drops a status behind the back of everybody.
+func (p *patcher) lose(name fleet.DeploymentName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.statuses, uidOf(name))
+}
+
 // conflicts counts the requests that were refused because a newer one had come before.
 func (p *patcher) conflicts() int {
 	p.mu.Lock()

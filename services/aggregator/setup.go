@@ -27,6 +27,7 @@ func spec(now func() time.Time) service.Spec {
 			&cli.DurationFlag{Name: "heartbeat-interval", Value: staleness.DefaultInterval, Usage: "how often the agents send heartbeats"},
 			&cli.DurationFlag{Name: "stale-after", Value: staleness.DefaultStaleAfter, Usage: "after which silence a device is stale, at least 3 heartbeat intervals"},
 			&cli.DurationFlag{Name: "silence-after", Value: staleness.DefaultSilenceAfter, Usage: "after which silence of the whole fleet its devices are stale"},
+			&cli.DurationFlag{Name: "status-refresh", Value: 10 * time.Minute, Usage: "after which time at most a status is sent again that has not changed, at least 1s"},
 			&cli.DurationFlag{Name: "rebuild-for", Value: view.DefaultRebuildFor, Usage: "how long statuses wait for what a bucket that was created anew does not have again"},
 			&cli.DurationFlag{Name: "orphan-after", Value: time.Hour, Usage: "after which time keys are removed that belong to nothing"},
 			&cli.Float64Flag{Name: "device-rate", Value: 50, Usage: "writes of Device resources per second"},
@@ -42,6 +43,7 @@ func spec(now func() time.Time) service.Spec {
 type options struct {
 	tick        time.Duration
 	staleness   staleness.Config
+	refresh     time.Duration
 	rebuildFor  time.Duration
 	orphanAfter time.Duration
 	deviceRate  float64
@@ -56,7 +58,7 @@ func parse(c *cli.Context) (options, error) {
 			Interval: c.Duration("heartbeat-interval"), StaleAfter: c.Duration("stale-after"),
 			SilenceAfter: c.Duration("silence-after"), Few: staleness.DefaultFew,
 		},
-		rebuildFor: c.Duration("rebuild-for"), orphanAfter: c.Duration("orphan-after"),
+		refresh: c.Duration("status-refresh"), rebuildFor: c.Duration("rebuild-for"), orphanAfter: c.Duration("orphan-after"),
 		deviceRate: c.Float64("device-rate"), deviceBurst: c.Int("device-burst"), resyncRate: c.Float64("resync-rate"),
 	}
 	s := o.staleness
@@ -69,6 +71,8 @@ func parse(c *cli.Context) (options, error) {
 		return o, fmt.Errorf("--stale-after %s is less than 3 heartbeat intervals of %s", s.StaleAfter, s.Interval)
 	case s.SilenceAfter < s.StaleAfter:
 		return o, fmt.Errorf("--silence-after %s is less than --stale-after %s", s.SilenceAfter, s.StaleAfter)
+	case o.refresh < time.Second:
+		return o, fmt.Errorf("--status-refresh %s is less than 1s", o.refresh)
 	case o.orphanAfter <= 0:
 		return o, fmt.Errorf("--orphan-after %s is not positive", o.orphanAfter)
 	case o.deviceRate <= 0 || o.deviceBurst <= 0 || o.resyncRate <= 0:
@@ -102,7 +106,7 @@ func setup(c *cli.Context, rt *service.Runtime, now func() time.Time) error {
 			fleet.BucketDeviceInfo: buckets.Infos, fleet.BucketDeviceState: buckets.States, fleet.BucketDeviceHeartbeat: buckets.Heartbeats,
 		},
 		Log: rt.Log, Metrics: acting.NewMetrics(rt.Metrics),
-		Tick: o.tick, HandBackAfter: rt.LeaseTTL, RebuildFor: o.rebuildFor, OrphanAfter: o.orphanAfter, DeviceRate: o.deviceRate, DeviceBurst: o.deviceBurst,
+		Tick: o.tick, HandBackAfter: rt.LeaseTTL, Refresh: o.refresh, RebuildFor: o.rebuildFor, OrphanAfter: o.orphanAfter, DeviceRate: o.deviceRate, DeviceBurst: o.deviceBurst,
 		Resync:     resync.Config{First: o.staleness.Interval / 6, Most: 20 * o.staleness.Interval},
 		ResyncRate: o.resyncRate,
 	})

@@ -287,6 +287,42 @@ func TestStatus_RefusalOfOneIsItsOwn(t *testing.T) {
 	r.eventually("it is settled", func() bool { return a.health().State == fleet.StateReady })
 }
 
+// The apiserver was restored from a backup, and the patcher has read it anew.
+func TestStatus_IsRestoredUnderTheMirrorsNextEpoch(t *testing.T) {
+	r := newRig(t)
+	a := r.acting("a1")
+	ids := r.fleetOf(1)
+	r.registered(ids...)
+	r.running("api", ids...)
+	r.running("web", ids...)
+	r.eventually("it settles", func() bool { return a.health().State == fleet.StateReady })
+	writes := r.patcher.writes()
+	r.patcher.lose("web")
+	r.serve()
+	r.eventually("it is written again", func() bool { return ready(r.patcher.shown("web")) })
+	requests := len(r.patcher.requests("status"))
+	r.never(300*time.Millisecond, "more is sent than once each, or written than what was lost", func() bool {
+		return len(r.patcher.requests("status")) > requests+1 || r.patcher.writes() > writes+1
+	})
+}
+
+// Somebody edited the status by hand.
+func TestStatus_IsSentAgainNowAndThen(t *testing.T) {
+	r := newRig(t)
+	r.acting("a1", "--status-refresh", "1s")
+	ids := r.fleetOf(1)
+	r.registered(ids...)
+	r.running("web", ids...)
+	writes := r.patcher.writes()
+	r.patcher.lose("web")
+	r.eventually("it is written again", func() bool { return ready(r.patcher.shown("web")) })
+	requests := len(r.patcher.requests("status"))
+	r.eventually("it is sent further on", func() bool { return len(r.patcher.requests("status")) > requests+1 })
+	if n := r.patcher.writes() - writes; n != 1 {
+		t.Errorf("%d writes for one status", n)
+	}
+}
+
 // Nobody is asked who is known not to answer; questions are answered all the same.
 func TestStatus_NothingIsSentWithoutAPatcherThatServes(t *testing.T) {
 	for name, leave := range map[string]func(r *rig){

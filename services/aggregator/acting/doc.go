@@ -18,6 +18,9 @@
 //   - A status is sent at most once a tick for each Deployment, and only when its bytes differ from the
 //     last ones acknowledged under this epoch. Until it is acknowledged it stays due. One that the
 //     patcher refuses does not hold up the others, and is tried again after growing pauses.
+//   - An acknowledgement is relied on for some minutes, and not beyond the mirror's epoch: a resource
+//     that was edited or restored from a backup gets its status back. The patcher writes none that is
+//     there already.
 //   - A status whose reports or record were lost waits until they are back: see ADR 8. Such a wait
 //     is shown as Rebuilding, and as trouble when it is long.
 //   - A Device is sent on transitions only, at a limited rate.

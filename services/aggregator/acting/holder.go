@@ -30,6 +30,9 @@ type Config struct {
 	// HandBackAfter is how long the lease is kept while the sources are not in view. Another replica may
 	// see them.
 	HandBackAfter time.Duration
+	// Refresh is for how long an acknowledged status is relied on at most. It is sent again after half of
+	// it or more.
+	Refresh time.Duration
 	// RebuildFor is for how long it is no trouble that statuses wait for what was lost.
 	RebuildFor  time.Duration
 	OrphanAfter time.Duration

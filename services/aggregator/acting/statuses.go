@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,16 +23,18 @@ type statuses struct {
 	refused *refusals[fleet.DeploymentName]
 	rebuild atomic.Int64 // statuses of this tick that wait for what is being rebuilt
 
-	mu   sync.Mutex
-	seq  uint64 // of the last request, whichever Deployment it was about
-	sent map[fleet.DeploymentName]sent
+	mu    sync.Mutex
+	epoch uint64 // of the mirror, at the last tick
+	seq   uint64 // of the last request, whichever Deployment it was about
+	sent  map[fleet.DeploymentName]sent
 }
 
 // sent is what the patcher was asked for last.
 type sent struct {
 	uid      string
 	observed int64
-	acked    []byte // the status once it is acknowledged, nil while nobody knows what the resource shows
+	acked    []byte    // the status once it is acknowledged, nil while nobody knows what the resource shows
+	until    time.Time // own clock: for how long that is relied on
 }
 
 func newStatuses(h *Holder, sender fleet.Sender) *statuses {
@@ -80,10 +83,28 @@ func (d *statuses) due() (names []fleet.DeploymentName, ready bool) {
 			d.h.statuses.blame(errUnserved)
 			d.h.statuses.set(s.Dirty(), time.Now())
 		default:
+			d.doubt(s, m.Epoch, time.Now())
 			names, ready = s.TakeDirty(), true
 		}
 	})
 	return names, ready
+}
+
+// doubt forgets acknowledgements that say little about what the resources show now, so that those
+// statuses are sent again: all of them when the patcher has read the apiserver anew, for what it found
+// may be older; and each when it is old, for anybody may have changed a resource.
+func (d *statuses) doubt(s *projection.State, epoch uint64, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	anew := epoch != d.epoch
+	d.epoch = epoch
+	for name, last := range d.sent {
+		if last.acked != nil && (anew || now.After(last.until)) {
+			last.acked = nil
+			d.sent[name] = last
+			s.MarkDirty(name)
+		}
+	}
 }
 
 // deliver brings the status of a Deployment up to date, and counts those that wait for a rebuild.
@@ -213,5 +234,6 @@ func (d *statuses) acknowledge(name fleet.DeploymentName, body []byte) {
 	defer d.mu.Unlock()
 	last := d.sent[name]
 	last.acked = body
+	last.until = time.Now().Add(d.h.cfg.Refresh/2 + rand.N(d.h.cfg.Refresh/2)) // not all at the same time
 	d.sent[name] = last
 }

@@ -13,7 +13,7 @@
 // While a source is not synced, Moment.InView is false and nothing may be derived and written. Without
 // the mirror's "_synced", Moment.Whole is false, which means the same for whoever writes. Moment.Served
 // says that a patcher holds its lease and has made the mirror whole under its own epoch: nobody else
-// takes requests.
+// takes requests. Moment.Epoch is that epoch: when it changes, so may have what the apiserver knows.
 //
 // Time is the server's: each message carries its stamp, and in between the own clock goes on from the
 // newest. What the own clock shows is never compared with a stamp.

@@ -15,8 +15,9 @@ import (
 func TestServed_OnlyByAPatcherThatHasReadTheApiserver(t *testing.T) {
 	r := newReplay(0)
 	r.pass(r.server.Add(-time.Hour))
+	under := uint64(0)
 	served := func() (is bool) {
-		r.Read(func(_ *projection.State, m Moment) { is = m.Served })
+		r.Read(func(_ *projection.State, m Moment) { is, under = m.Served, m.Epoch })
 		return is
 	}
 	mirror, synced := r.feeds[0], func(epoch uint64) {
@@ -38,6 +39,9 @@ func TestServed_OnlyByAPatcherThatHasReadTheApiserver(t *testing.T) {
 	step("a holder that reads", false)
 	synced(epoch)
 	step("a holder that has read", true)
+	if under != epoch {
+		t.Errorf("whole under epoch %d, want %d", under, epoch)
+	}
 	mirror.Apply(kv.Message{Key: fleet.KeyLease, Op: kv.Expired})
 	step("its lease has run out", false)
 	r.write(fleet.BucketResources, fleet.KeyLease, "{}")
@@ -45,6 +49,9 @@ func TestServed_OnlyByAPatcherThatHasReadTheApiserver(t *testing.T) {
 	step("the next holder reads", false)
 	synced(epoch)
 	step("it has read", true)
+	if under != epoch {
+		t.Errorf("whole under epoch %d, want %d", under, epoch)
+	}
 	mirror.Apply(kv.Message{Key: fleet.KeySynced, Op: kv.Swept})
 	step("the mirror was lost", false)
 }

@@ -53,6 +53,7 @@ type Moment struct {
 	InView  bool      // all sources are synced
 	Whole   bool      // … and the mirror says that it is whole: what follows may be written
 	Served  bool      // … and that a patcher takes requests
+	Epoch   uint64    // under which the mirror was made whole, 0 while it is not whole
 	Reason  string    // why it is not in view or not whole
 	Verdict staleness.Verdict
 	// StatesYoung and DesiredYoung: the bucket was created anew and is being rebuilt.
@@ -109,6 +110,7 @@ func (v *View) moment() Moment {
 	}
 	v.look(m.Now)
 	m.InView, m.Whole, m.Served, m.Verdict = true, v.patcher.whole(), v.patcher.serves(), v.verdict
+	m.Epoch = v.patcher.synced
 	if !m.Whole {
 		m.Reason = fmt.Sprintf("%s is being rebuilt by %s", fleet.BucketResources, fleet.ServicePatcher)
 	}
