@@ -55,6 +55,36 @@ func TestLoss_ReportsAreRebuiltBeforeAStatusIsSent(t *testing.T) {
 	}
 }
 
+// The bucket is as old as before, and empty.
+func TestLoss_PurgedReportsAreRebuiltBeforeAStatusIsSent(t *testing.T) {
+	r := newRig(t)
+	const rebuildFor = 8 * time.Second
+	a := r.acting("a1", "--rebuild-for", rebuildFor.String())
+	created := time.Now() // or before
+	ids := r.fleetOf(3)
+	r.registered(ids...)
+	value := r.running("web", ids...)
+	asked, err := r.nc.SubscribeSync(fleet.SubjectResyncAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the bucket is not young", func() bool { return time.Since(created) > rebuildFor })
+	writes := len(r.patcher.requests("status"))
+
+	r.purgeStream(fleet.BucketDeviceState)
+	r.report(ids[0], "web", fleet.PhaseRunning, value)
+	r.eventually("health tells that it waits", func() bool { return a.hasReason("Rebuilding") })
+	if _, err := asked.NextMsg(soon); err != nil {
+		t.Errorf("all agents are asked: %v", err)
+	}
+	r.report(ids[1], "web", fleet.PhaseRunning, value)
+	r.report(ids[2], "web", fleet.PhaseRunning, value)
+	r.eventually("it is well again", func() bool { return a.health().State == fleet.StateReady })
+	if n := len(r.patcher.requests("status")); n != writes {
+		t.Errorf("%d statuses were sent although nothing changed in the end", n-writes)
+	}
+}
+
 func TestLoss_DesiredStateGone(t *testing.T) {
 	r := newRig(t)
 	a := r.acting("a1")

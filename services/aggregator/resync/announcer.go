@@ -9,7 +9,7 @@ const recent = 2 * time.Minute
 // Announcer remembers the incarnations of the agents' buckets.
 type Announcer struct {
 	created map[string]time.Time
-	until   time.Time // a bucket was created anew before our eyes; zero: none was
+	until   time.Time // a bucket was created anew or emptied before our eyes; zero: none was
 	suspect time.Time // a bucket was young when it was first seen; zero: none was
 }
 
@@ -27,6 +27,9 @@ func (a *Announcer) Note(now time.Time, bucket string, created time.Time) {
 		a.suspect = now.Add(recent)
 	}
 }
+
+// Lost takes note that a bucket was emptied although it was not created anew.
+func (a *Announcer) Lost(now time.Time) { a.until = now.Add(recent) }
 
 // Due reports whether all agents are to be asked now. A bucket that was young when it was first seen may
 // have been lost before, or be a new fleet's: it counts only when something is missing. So the restart

@@ -139,3 +139,17 @@ func TestAnnouncer_YoungBucketCountsOnlyWhenSomethingIsMissing(t *testing.T) {
 		t.Error("want it due exactly when something is missing")
 	}
 }
+
+func TestAnnouncer_EmptiedBucketCounts(t *testing.T) {
+	a := resync.NewAnnouncer()
+	a.Note(noon, "device-state", noon.Add(-time.Hour))
+	a.Lost(noon)
+	if !a.Due(noon, false) || a.Due(noon.Add(time.Hour), false) {
+		t.Error("want it due at once, and not for ever")
+	}
+	a.Done()
+	a.Note(noon, "device-state", noon.Add(-time.Hour))
+	if a.Due(noon, true) {
+		t.Error("due again")
+	}
+}

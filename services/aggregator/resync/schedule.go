@@ -1,7 +1,7 @@
 // Package resync decides which agents to ask to send everything again.
 //
 // A [Schedule] asks the devices from which something is missing, each with growing pauses. An
-// [Announcer] asks all of them once after a bucket of theirs was created anew.
+// [Announcer] asks all of them once after a bucket of theirs was created anew or emptied.
 package resync
 
 import (

@@ -18,6 +18,9 @@
 // Time is the server's: each message carries its stamp, and in between the own clock goes on from the
 // newest. What the own clock shows is never compared with a stamp.
 //
+// A bucket of which a pass finds much gone, or that was restored from a backup, counts as created then:
+// what a purge takes away is the same, although the stream is as old as before.
+//
 // A value that is not of the contract changes nothing but its own entry: it is set aside, counted and
 // shown, and the last good value is kept. In the buckets that only a service writes, a message without
 // Fleet-Epoch is foreign and treated the same way, except for a desired value: that pair is in scope,

@@ -20,23 +20,34 @@ type feed struct {
 	announced bool // agents write it: when it is new, they are asked to write again
 	aside     *kv.Aside
 	apply     func(*feed, kv.Message)
-	synced    bool // guarded by View.mu
+	loss      loss
+
+	// Guarded by View.mu.
+	synced  bool
+	emptied time.Time // when a pass found that much of the bucket is gone, zero: none did
 }
 
 // Begin implements kv.View.
 func (f *feed) Begin(p kv.Pass) {
 	f.aside.Reset()
+	f.loss.begin(p)
 	f.view.begin(f, p)
 }
 
 // Apply implements kv.View.
 func (f *feed) Apply(m kv.Message) {
+	f.loss.count(m.Op)
 	f.view.observe(m.Time)
 	f.apply(f, m)
 }
 
 // Synced implements kv.View.
-func (f *feed) Synced(kv.Pass) { f.view.settle(f, true) }
+func (f *feed) Synced(kv.Pass) {
+	if f.loss.great() {
+		f.view.empty(f)
+	}
+	f.view.settle(f, true)
+}
 
 // Lost implements kv.View.
 func (f *feed) Lost(error) { f.view.settle(f, false) }

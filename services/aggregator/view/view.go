@@ -28,7 +28,7 @@ type View struct {
 	verdict  staleness.Verdict
 	patcher  patcher
 	arriving bool      // all sources have come into view, and the judge has not looked since
-	states   time.Time // when the bucket was created
+	states   time.Time // when the bucket was created, or emptied
 	desired  time.Time
 	announce *resync.Announcer
 }
@@ -56,7 +56,7 @@ type Moment struct {
 	Epoch   uint64    // under which the mirror was made whole, 0 while it is not whole
 	Reason  string    // why it is not in view or not whole
 	Verdict staleness.Verdict
-	// StatesYoung and DesiredYoung: the bucket was created anew and is being rebuilt.
+	// StatesYoung and DesiredYoung: the bucket was created anew or emptied, and is being rebuilt.
 	StatesYoung, DesiredYoung bool
 }
 
@@ -159,16 +159,36 @@ func (v *View) begin(f *feed, p kv.Pass) {
 	defer v.mu.Unlock()
 	f.synced = false
 	v.clock.Observe(p.Created)
-	switch f.bucket {
-	case fleet.BucketDeviceHeartbeat:
-		v.state.SetHeartbeatsSince(p.Created)
-	case fleet.BucketDeviceState:
-		v.states = p.Created
-	case fleet.BucketDesiredState:
-		v.desired = p.Created
-	}
+	v.date(f, p.Created)
 	if f.announced {
 		v.announce.Note(v.clock.Now(), f.bucket, p.Created)
+	}
+}
+
+// empty takes note that a pass found much of a bucket gone. What is lost is the same as with a new one.
+func (v *View) empty(f *feed) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := v.clock.Now()
+	f.emptied = now
+	v.date(f, now)
+	if f.announced {
+		v.announce.Lost(now)
+	}
+}
+
+// date says since when a bucket can have what is in it.
+func (v *View) date(f *feed, created time.Time) {
+	if f.emptied.After(created) {
+		created = f.emptied
+	}
+	switch f.bucket {
+	case fleet.BucketDeviceHeartbeat:
+		v.state.SetHeartbeatsSince(created)
+	case fleet.BucketDeviceState:
+		v.states = created
+	case fleet.BucketDesiredState:
+		v.desired = created
 	}
 }
 

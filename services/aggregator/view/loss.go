@@ -1,0 +1,39 @@
+package view
+
+import (
+	"time"
+
+	"harmony.dev/fleet/kv"
+)
+
+// loss tells whether a bucket has lost much of what was in view, although it was not created again: it
+// was purged, or restored from a backup. It belongs to the goroutine of the bucket's reflector.
+type loss struct {
+	created   time.Time // the bucket, in the last pass
+	recreated bool      // the loss is told by that alone
+	restored  bool
+	put, gone int // keys that the pass has brought, and those that it missed
+}
+
+// fraction of a bucket whose loss is great.
+const fraction = 5
+
+func (l *loss) begin(p kv.Pass) {
+	recreated := !l.created.IsZero() && !l.created.Equal(p.Created)
+	*l = loss{created: p.Created, recreated: recreated, restored: p.NewIncarnation}
+}
+
+func (l *loss) count(op kv.Op) {
+	switch op {
+	case kv.Put:
+		l.put++
+	case kv.Swept:
+		l.gone++
+	case kv.Delete, kv.Purge, kv.Expired: // somebody did that to one key
+	}
+}
+
+// great is asked at the end of a pass.
+func (l *loss) great() bool {
+	return !l.recreated && (l.restored || l.gone > 0 && l.gone*fraction >= l.gone+l.put)
+}

@@ -1,0 +1,130 @@
+package view
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/kv"
+	"harmony.dev/services/aggregator/projection"
+	"harmony.dev/services/aggregator/staleness"
+)
+
+// again has one bucket read again, which is as old as before, and in which these keys are left or gone.
+func (r *replay) again(bucket string, p kv.Pass, left, gone []string) {
+	for _, f := range r.feeds {
+		if f.bucket != bucket {
+			continue
+		}
+		f.Begin(p)
+		for _, key := range left {
+			r.write(bucket, key, "{}")
+		}
+		for _, key := range gone {
+			f.Apply(kv.Message{Key: key, Op: kv.Swept})
+		}
+		f.Synced(p)
+	}
+}
+
+func keys(format string, n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf(format, i))
+	}
+	return all
+}
+
+func TestLoss_EmptiedBucketCountsAsANewOne(t *testing.T) {
+	all := keys("state.d%d.web", 10)
+	for _, c := range []struct {
+		name      string
+		lost      int
+		recreated bool
+		restored  bool
+		want      bool
+	}{
+		{"read again", 0, false, false, false},
+		{"one key gone", 1, false, false, false},
+		{"a fifth gone", 2, false, false, true},
+		{"purged", 10, false, false, true},
+		{"restored from a backup", 0, false, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newReplay(0)
+			created := r.server.Add(-time.Hour)
+			p := kv.Pass{Number: 2, Created: created, NewIncarnation: c.restored}
+			r.pass(created)
+			for _, key := range all {
+				r.write(fleet.BucketDeviceState, key, "{}")
+			}
+			r.again(fleet.BucketDeviceState, p, all[c.lost:], all[:c.lost])
+			young := func() (is bool) {
+				r.Read(func(_ *projection.State, m Moment) { is = m.StatesYoung })
+				return is
+			}
+			if young() != c.want || r.Announce() != c.want {
+				t.Errorf("young %t, all asked %t", young(), r.Announce())
+			}
+			r.Announced()
+			p.NewIncarnation = false
+			r.again(fleet.BucketDeviceState, p, all[c.lost:], nil)
+			if young() != c.want || r.Announce() {
+				t.Errorf("read again: young %t, all asked %t", young(), r.Announce())
+			}
+			r.server = r.server.Add(time.Minute)
+			if young() {
+				t.Error("young for ever")
+			}
+		})
+	}
+}
+
+func TestLoss_OfACreatedBucketIsToldOnce(t *testing.T) {
+	r := newReplay(0)
+	all := keys("info.d%d", 10)
+	r.pass(r.server.Add(-time.Hour))
+	for _, key := range all {
+		r.write(fleet.BucketDeviceInfo, key, "{}")
+	}
+	p := kv.Pass{Number: 2, Created: r.server, NewIncarnation: true}
+	r.again(fleet.BucketDeviceInfo, p, nil, nil)
+	if !r.Announce() {
+		t.Fatal("a new bucket is not told")
+	}
+	r.Announced()
+	p.Number, p.NewIncarnation = 3, false
+	r.again(fleet.BucketDeviceInfo, p, nil, nil)
+	if r.Announce() {
+		t.Error("told twice")
+	}
+}
+
+// The first heartbeat after the purge ends no silence of the others.
+func TestLoss_OfHeartbeatsMakesNobodyStale(t *testing.T) {
+	r := newReplay(0)
+	created := r.server.Add(-time.Hour)
+	r.pass(created)
+	all := keys("heartbeat.d%d", 10)
+	for _, key := range keys("info.d%d", 10) {
+		r.write(fleet.BucketDeviceInfo, key, "{}")
+	}
+	r.server = r.server.Add(time.Hour)
+	for _, key := range all {
+		r.write(fleet.BucketDeviceHeartbeat, key, "{}")
+	}
+	r.again(fleet.BucketDeviceHeartbeat, kv.Pass{Number: 2, Created: created}, nil, all)
+	r.server = r.server.Add(time.Second)
+	r.write(fleet.BucketDeviceHeartbeat, all[0], "{}")
+	if r.stale("d1") {
+		t.Error("stale a second after its last heartbeat")
+	}
+	silent := r.server
+	for !r.stale("d1") && r.server.Before(silent.Add(time.Hour)) {
+		r.server = r.server.Add(staleness.DefaultInterval)
+		r.write(fleet.BucketDeviceHeartbeat, all[0], "{}")
+	}
+	if after := r.server.Sub(silent); after > staleness.DefaultStaleAfter+staleness.DefaultInterval {
+		t.Errorf("stale only after %s", after)
+	}
+}
