@@ -85,7 +85,8 @@ func reasons(rs []fleet.Reason) string {
 func (st *stack) waitingForDevices(ctx context.Context, nc *nats.Conn) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req := fleet.DevicesListRequest{Page: fleet.Page{Limit: 1}}
+	registered := true
+	req := fleet.DevicesListRequest{Page: fleet.Page{Limit: 1}, Registered: &registered}
 	list, err := rpc.Call[fleet.DevicesListRequest, fleet.DevicesListResponse](ctx, nc, fleet.DevicesList, req)
 	if err != nil {
 		return "the aggregator does not answer yet: " + err.Error()

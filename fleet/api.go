@@ -139,6 +139,7 @@ type DevicesListRequest struct {
 	State      DeviceState    `json:"state,omitempty"`
 	Selector   *Selector      `json:"selector,omitempty"`
 	Deployment DeploymentName `json:"deployment,omitempty"` // only devices that it is desired on
+	Registered *bool          `json:"registered,omitempty"` // only devices with a resource, or only those without
 }
 
 // DevicesListResponse is a page of devices.

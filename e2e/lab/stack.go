@@ -48,7 +48,7 @@ type Options struct {
 // New starts NATS and makes a namespace. Services and devices are started by the test.
 func New(t testing.TB, o Options) *Stack {
 	t.Helper()
-	root := repositoryRoot(t)
+	root := Root(t)
 	s := &Stack{t: t, bin: BinDir(t), dir: logDir(t), replicas: max(o.Nodes, 1)}
 	s.own = filepath.Join(s.bin, "race")
 	if o.Shipped {
@@ -91,8 +91,8 @@ func logDir(t testing.TB) string {
 	return dir
 }
 
-// repositoryRoot is the folder of go.work, above the package under test.
-func repositoryRoot(t testing.TB) string {
+// Root is the folder of go.work, above the package under test.
+func Root(t testing.TB) string {
 	dir, err := os.Getwd()
 	if err != nil {
 		t.Fatalf("find the working directory: %v", err)

@@ -38,4 +38,4 @@ func (s *Stack) command(ctx context.Context, name string, args []string, env ...
 }
 
 // BinDir is where the binaries are built into.
-func BinDir(t testing.TB) string { return filepath.Join(repositoryRoot(t), "bin") }
+func BinDir(t testing.TB) string { return filepath.Join(Root(t), "bin") }

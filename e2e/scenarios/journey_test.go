@@ -89,6 +89,21 @@ func TestJourney_ApplyToDevice(t *testing.T) {
 	}
 }
 
+// TestJourney_Examples runs the examples on devices that accept every type of score they use.
+func TestJourney_Examples(t *testing.T) {
+	s := lab.New(t, lab.Options{})
+	s.StartServices()
+	s.StartDevices(8)
+	registered(t, s, 8)
+	must(t)(s.Kubectl(t.Context(), "label", "fdev/dev-0001", "tier=gateway"))
+	must(t)(s.Kubectl(t.Context(), "apply", "-f", filepath.Join(lab.Root(t), "examples")))
+	settled(t, s, "sensor-bridge", counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
+	settled(t, s, "site-config", counts(1, 1, 0, 0, 0), fleet.ConditionTrue)
+	settled(t, s, "telemetry", counts(8, 8, 0, 0, 0), fleet.ConditionTrue)
+	settled(t, s, "web-north", counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
+	settled(t, s, "smoke-test", counts(2, 0, 2, 0, 0), fleet.ConditionFalse) // it fails on purpose
+}
+
 // TestJourney_BadDeploymentDoesNotDisturb applies what admission refuses and what it cannot refuse.
 func TestJourney_BadDeploymentDoesNotDisturb(t *testing.T) {
 	s := lab.New(t, lab.Options{})

@@ -49,6 +49,13 @@ func TestR17_HeartbeatOnlyDevices(t *testing.T) {
 		}
 		return deviceViews(list.Items)
 	})
+	for registered, want := range map[bool]int{true: 4, false: 1} {
+		req := fleet.DevicesListRequest{Registered: &registered}
+		list, err := rpc.Call[fleet.DevicesListRequest, fleet.DevicesListResponse](t.Context(), s.Conn(), fleet.DevicesList, req)
+		if err != nil || list.Total != want {
+			t.Errorf("registered %t: %d devices, want %d (%v)", registered, list.Total, want, err)
+		}
+	}
 	settled(t, s, "web", counts(1, 1, 0, 0, 0), fleet.ConditionTrue)
 	if err := s.API.Gone(t.Context(), fleet.KindDevice, "ghost"); err != nil {
 		t.Errorf("a device without info was registered: %v", err)

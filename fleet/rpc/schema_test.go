@@ -48,7 +48,7 @@ func TestSchemaText(t *testing.T) {
 
 func TestSemanticVersion(t *testing.T) {
 	for in, want := range map[string]string{
-		"v1.2.3": "1.2.3", "1.2.3-rc.1+abc": "1.2.3-rc.1+abc", "devel": "0.0.0-devel", "": "0.0.0-devel", "1.2": "0.0.0-devel",
+		"v1.2.3": "1.2.3", "1.2.3-rc.1+abc": "1.2.3-rc.1+abc", "devel": "0.0.0-devel", "": "0.0.0-devel", "1.2": "0.0.0-devel+1.2", "fe69351-dirty": "0.0.0-devel+fe69351-dirty", "a b": "0.0.0-devel+a-b",
 	} {
 		if got := semanticVersion(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)

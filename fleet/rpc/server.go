@@ -254,13 +254,17 @@ func (s *Server) stats(e *micro.Endpoint) any {
 }
 
 // semanticVersion returns v when it is a semantic version (a leading "v" is dropped), else
-// "0.0.0-devel": micro takes nothing else.
+// "0.0.0-devel+<v>": micro takes nothing else.
 func semanticVersion(v string) string {
 	v = strings.TrimPrefix(v, "v")
 	if semver().MatchString(v) {
 		return v
 	}
-	return "0.0.0-devel"
+	build := strings.Trim(regexp.MustCompile(`[^0-9A-Za-z.-]+`).ReplaceAllString(v, "-"), ".-")
+	if build == "" || build == "devel" || strings.Contains(build, "..") {
+		return "0.0.0-devel"
+	}
+	return "0.0.0-devel+" + build
 }
 
 func semver() *regexp.Regexp {

@@ -54,6 +54,9 @@ func deviceFilter(req fleet.DevicesListRequest) (func(*projection.State, project
 		if req.State != "" && d.State() != req.State || req.Selector != nil && !matcher.Matches(labels(d)) {
 			return false
 		}
+		if req.Registered != nil && d.Registered != *req.Registered {
+			return false
+		}
 		return req.Deployment == "" || s.Desired(fleet.Pair{Device: d.ID, Deployment: req.Deployment})
 	}, nil
 }

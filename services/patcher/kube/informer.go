@@ -105,10 +105,17 @@ func (i *Informer) OutOfSight(now time.Time) time.Duration {
 	return 0
 }
 
-// Reason says why the informer is not synced, nil when nothing is wrong.
+// unanswered is how long the apiserver may take to answer before that is a reason to worry. Client-go goes on
+// asking by itself for longer.
+const unanswered = 3 * time.Second
+
+// Reason says why the apiserver is not in sight, nil when nothing is wrong.
 func (i *Informer) Reason() *fleet.Reason {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.lost == nil && i.asked != nil && time.Since(*i.asked) >= unanswered {
+		return &fleet.Reason{Reason: ReasonAPIUnreachable, Message: "the apiserver does not answer: " + i.cfg.Kind.Resource + " in view may be old"}
+	}
 	return i.lost
 }
 
