@@ -142,7 +142,7 @@ func (c *consumer) status(m *nats.Msg) error {
 		return nil
 	case "408", "404": // a request expired: what it still wanted does not come any more
 		left, _ := parseUint(m.Header.Get("Nats-Pending-Messages"))
-		c.requested -= min(int(left), c.requested)
+		c.requested -= int(min(left, uint64(max(c.requested, 0))))
 		return c.pull()
 	default:
 		return fmt.Errorf("the consumer ended: %s %s", code, m.Header.Get("Description"))

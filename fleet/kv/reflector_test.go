@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,36 @@ func deleted(t testing.TB, b *Bucket, key string) uint64 {
 		t.Fatal(err)
 	}
 	return rev
+}
+
+// Memory storage alone: in files the server keeps two bits of each sequence for itself.
+func TestReflector_SequencesNearTheTop(t *testing.T) {
+	nc := fleettest.NATS(t).Conn(t)
+	for name, first := range map[string]uint64{"20 digits": 9_999_999_999_999_999_990, "the top": math.MaxUint64 - 1000} {
+		t.Run(name, func(t *testing.T) {
+			b := Open(nc, fleet.BucketDesiredState, Provisioning{Fleet: "fleet", Storage: Memory})
+			createStream(t, nc, streamConfig(b.name, b.prov, first))
+			defer deleteStream(t, b)
+			fill(t, b, "pi-", 20)
+			v := newRecorder()
+			r := reflect(t, ReflectorConfig{Bucket: b, View: v, Poll: 50 * time.Millisecond})
+			fleettest.Eventually(t, soon, "synced", r.Synced)
+			term, stop := leads(t, b, "pi", time.Minute)
+			if epoch := newEpoch(t, term); epoch < first {
+				t.Errorf("epoch %d", epoch)
+			}
+			seq, err := term.Write(t.Context(), []Write{{Key: "pi-1", Value: []byte("1")}, {Key: "pi-new", Value: []byte("2")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			if err := r.WaitSeq(t.Context(), seq); err != nil {
+				t.Fatal(err)
+			}
+			purge(t, b, "pi-3")
+			fleettest.Eventually(t, soon, "the purge is noticed", func() bool { return v.passes() > 1 && r.Synced() && equal(t, v, b) })
+		})
+	}
 }
 
 func TestReflector_EmptyBucketIsSynced(t *testing.T) {

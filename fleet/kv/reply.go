@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -65,17 +66,18 @@ func parseDelivery(reply string) (delivery, error) {
 	}, nil
 }
 
+// parseUint reads a decimal number, and refuses one that does not fit.
 func parseUint(s string) (uint64, bool) {
-	if s == "" || len(s) > 19 {
+	if s == "" || len(s) > 20 {
 		return 0, false
 	}
 	var n uint64
 	for i := range len(s) {
-		c := s[i] - '0'
-		if c > 9 {
+		c := uint64(s[i] - '0')
+		if c > 9 || i == 19 && n > (math.MaxUint64-c)/10 {
 			return 0, false
 		}
-		n = n*10 + uint64(c)
+		n = n*10 + c
 	}
 	return n, true
 }

@@ -1,6 +1,8 @@
 package kv
 
 import (
+	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -19,16 +21,28 @@ func TestParseDelivery(t *testing.T) {
 			t.Errorf("%s: %+v, %v", reply, got, err)
 		}
 	}
+	for _, revision := range []uint64{9_999_999_999_999_999_999, 10_000_000_000_000_000_000, math.MaxUint64 - 1, math.MaxUint64} {
+		got, err := parseDelivery(fmt.Sprintf("$JS.ACK.KV_b.c.1.%d.7.1795441472770472123.3", revision))
+		if err != nil || got.revision != revision {
+			t.Errorf("revision %d: %+v, %v", revision, got, err)
+		}
+	}
 	for _, reply := range []string{
 		"", "$JS.ACK.", "$JS.ACK.a.b.1.2.3.4", "$JS.ACK.a.b.1.x.3.4.5", "$JS.ACK.a.b.1.2.3.4.5.6.7.8.9.10.11.12",
-		"$JS.ACK.a.b.1.99999999999999999999.3.4.5", "$JS.ACK.a.b.1..3.4.5",
+		"$JS.ACK.a.b.1.99999999999999999999.3.4.5", "$JS.ACK.a.b.1..3.4.5", "$JS.ACK.a.b.1.18446744073709551616.3.4.5",
+		"$JS.ACK.a.b.1.28446744073709551615.3.4.5", "$JS.ACK.a.b.1.018446744073709551615.3.4.5", "$JS.ACK.a.b.1.1844674407370955161x.3.4.5",
 	} {
 		if got, err := parseDelivery(reply); err == nil {
 			t.Errorf("%q: %+v", reply, got)
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = parseDelivery("$JS.ACK.KV_b.c.1.42.7.1795441472770472123.3") }); n != 0 {
-		t.Errorf("%v allocations", n)
+	for _, reply := range []string{
+		"$JS.ACK.KV_b.c.1.42.7.1795441472770472123.3",
+		"$JS.ACK.KV_b.c.1.18446744073709551615.7.1795441472770472123.3",
+	} {
+		if n := testing.AllocsPerRun(100, func() { _, _ = parseDelivery(reply) }); n != 0 {
+			t.Errorf("%s: %v allocations", reply, n)
+		}
 	}
 }
 
