@@ -132,7 +132,16 @@ func (c *consumer) decode(m *nats.Msg) (msg Message, ok bool, err error) {
 	if msg.Op == Put {
 		msg.Value = m.Data
 	}
+	if unreadable(m) {
+		msg.Header = nats.Header{headerTTL: nil}
+	}
 	return msg, true, c.pull()
+}
+
+// unreadable reports whether a message has headers that the client cannot read. The server may find a TTL
+// among them.
+func unreadable(m *nats.Msg) bool {
+	return m.Header == nil && m.Size() > len(m.Subject)+len(m.Reply)+len(m.Data)
 }
 
 // status handles a message of the consumer itself (ADR-13).

@@ -28,6 +28,10 @@
 // with what is in view; only a purge shows in nothing but the last. Numbers must be wrong several
 // times in a row: an expiring value is replaced by its marker in two steps.
 //
+// In a bucket that agents write, nothing takes the place of a value whose TTL ends. Around its end it
+// does not count, and when a look shows the stream without it the view is told that it is swept. So a
+// value with a TTL costs memory and a moment of each look, however many a device writes, and no pass.
+//
 // # Writing: lease, epoch, fence
 //
 //	_lease  create ── renew ── renew ── …          its revision proves possession
@@ -62,6 +66,8 @@
 //     its bucket up to one look ago (two seconds, and half a second to be sure).
 //   - That a purge is noticed whose keys were all written again before the next look: what was written
 //     is in view, and nothing is missing.
+//   - That an end is noticed which only the server can tell, because the headers with the TTL are not well
+//     formed: until the next pass the value stays in view.
 //   - That revisions can be compared over passes, or over buckets.
 //   - Anything about streams that were provisioned otherwise: Ensure and Check refuse them
 //     ([ConfigError]) and nothing is ever changed on an existing stream.

@@ -25,13 +25,30 @@ const (
 // look is what one look at the stream found.
 type look struct {
 	applied  uint64    // what the view had applied before
+	stamp    time.Time // the server's stamp on the last of it
 	floor    uint64    // what last cannot be below: known before
 	at       time.Time // the server's clock
 	created  time.Time
 	last     uint64 // last sequence; with a filter, that of the last message that passes it
 	existing uint64 // sequence of the last message that exists (and passes the filter); at most last
 	subjects int    // subjects that have a message (and pass the filter)
+	marks    bool   // where the TTL of a value ends, the server leaves a marker
 	err      error
+}
+
+// caughtUp returns a time of the server up to which the view was caught up before the look: of what was
+// stored by then, all that was still there had been applied. A stream that is written without pause is
+// never seen at rest. There it is the stamp of the newest message, which a key escapes that is written
+// again and again, each time before its last message is read. In a bucket of the devices that matters to
+// the writer alone; in one with markers absence means more, and there is time to wait for rest.
+func (l look) caughtUp() time.Time {
+	switch {
+	case l.applied >= l.existing:
+		return l.at
+	case l.marks:
+		return time.Time{}
+	}
+	return l.stamp
 }
 
 // guard looks at a stream from time to time, beside the goroutine that reads it.
@@ -83,7 +100,8 @@ func (g *guard) run(ctx context.Context) {
 // look reads the stream's state from its leader. The view's own position is taken before, so that
 // what it says of the stream is not older.
 func (g *guard) look(ctx context.Context, exact bool) look {
-	l := look{applied: g.progress.reached(), floor: g.greatest}
+	l := look{floor: g.greatest}
+	l.applied, l.stamp = g.progress.reached()
 	if len(g.filter) > 0 {
 		l.last, l.err = g.lastExisting(ctx)
 		l.existing = l.last
@@ -107,7 +125,7 @@ func (g *guard) readState(ctx context.Context, l *look) error {
 	if err != nil {
 		return err
 	}
-	l.at, l.created = info.TimeStamp, info.Created
+	l.at, l.created, l.marks = info.TimeStamp, info.Created, info.Config.SubjectDeleteMarkerTTL > 0
 	if len(g.filter) > 0 {
 		l.subjects, err = g.countSubjects(ctx)
 		return err

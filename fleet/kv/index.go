@@ -2,100 +2,133 @@ package kv
 
 import (
 	"slices"
-	"strings"
-	"time"
 
 	"harmony.dev/fleet"
 )
 
-// index is the reflector's only memory of a bucket: which keys have a value and at which revision, and
-// which have a marker.
+// index is the reflector's only memory of a bucket: which keys have a value or a marker and at which
+// revision, and when the server drops those that have a TTL.
 type index struct {
-	keys     map[string]seen
-	markers  map[string]time.Time // that this pass has brought, and when the server drops each; zero is never
-	pass     uint64               // number of the current pass
-	fresh    int                  // keys with a value that this pass has brought
-	reserved int                  // keys of a service's own book-keeping among all keys
-	changed  uint64               // revision of the last message that changed how many subjects there are
+	subjects map[string]seen
+	ends     map[string]end // of the subjects whose message has a TTL
+	pass     uint32         // number of the current pass
+	fresh    int            // subjects that this pass has brought
+	values   int            // subjects that have a value
+	reserved int            // of these the keys of a service's own book-keeping
+	changed  uint64         // revision of the last message that added a subject
 }
 
+// seen is the last message of a subject. There is one for each key of a bucket: it is kept small.
 type seen struct {
 	revision uint64
-	pass     uint64 // in which it was last read
+	pass     uint32 // in which it was last read
+	marker   bool
+	ends     bool // it is in index.ends
 }
 
-func newIndex() *index { return &index{keys: map[string]seen{}, markers: map[string]time.Time{}} }
+func newIndex() *index { return &index{subjects: map[string]seen{}, ends: map[string]end{}} }
 
-// begin starts a pass. The keys with a value stay, until sweep.
+// begin starts a pass. What earlier ones have brought stays, until sweep.
 func (x *index) begin(pass uint64) {
-	x.pass, x.changed, x.fresh = pass, 0, 0
-	clear(x.markers)
+	x.pass, x.changed, x.fresh = uint32(pass), 0, 0
 }
 
 // found returns how many subjects this pass has brought.
-func (x *index) found() int { return x.fresh + len(x.markers) }
+func (x *index) found() int { return x.fresh }
 
 // entries returns how many keys have a value and are no book-keeping.
-func (x *index) entries() int { return len(x.keys) - x.reserved }
+func (x *index) entries() int { return x.values - x.reserved }
 
-// expirySlack is how much earlier than announced the server may drop a marker.
-const expirySlack = 2 * time.Second
-
-// subjects returns how many subjects the stream must have at the server's time at: those with a value,
-// and those with a marker that has not expired. It forgets the markers that may have.
-func (x *index) subjects(at time.Time) int {
-	for key, expires := range x.markers {
-		if !expires.IsZero() && expires.Before(at.Add(expirySlack)) {
-			delete(x.markers, key)
+// least returns how many subjects the stream must have had at a look: all but those that the server
+// may have dropped by then without a word.
+func (x *index) least(l look) int {
+	n := len(x.subjects)
+	for _, e := range x.ends {
+		if e.mayBeOver(l) {
+			n--
 		}
 	}
-	return len(x.keys) + len(x.markers)
+	return n
 }
 
+// apply takes note of a message from the stream.
 func (x *index) apply(m *Message) {
-	keys, before := len(x.keys), len(x.keys)+len(x.markers)
-	if s, ok := x.keys[m.Key]; ok && s.pass == x.pass {
-		x.fresh--
+	old, known := x.subjects[m.Key]
+	now := seen{revision: m.Revision, pass: x.pass, marker: m.Op != Put}
+	var e end
+	if e, now.ends = endOf(m); now.ends {
+		x.ends[m.Key] = e
+	} else if old.ends {
+		delete(x.ends, m.Key)
 	}
-	switch m.Op {
-	case Put:
-		x.keys[m.Key] = seen{revision: m.Revision, pass: x.pass}
-		x.fresh++
-		delete(x.markers, m.Key)
-	case Swept:
-		delete(x.keys, m.Key)
-	case Delete, Purge, Expired:
-		delete(x.keys, m.Key)
-		x.markers[m.Key] = expiry(m)
-	}
-	if grown := len(x.keys) - keys; grown != 0 && fleet.IsReserved(m.Key) {
-		x.reserved += grown
-	}
-	if len(x.keys)+len(x.markers) != before {
+	x.subjects[m.Key] = now
+	if !known {
 		x.changed = m.Revision
 	}
-}
-
-// expiry returns when the server drops a message, zero when it never does.
-func expiry(m *Message) time.Time {
-	ttl, ok := parseTTL(m.Header.Get(headerTTL))
-	if !ok {
-		return time.Time{}
+	if !known || old.pass != x.pass {
+		x.fresh++
 	}
-	return m.Time.Add(ttl)
+	x.count(m.Key, known && !old.marker, !now.marker)
 }
 
-// sweep removes the keys that this pass has not brought and returns them in order, as messages.
+// count keeps the number of values when a subject had one or has one now.
+func (x *index) count(key string, had, has bool) {
+	if had == has {
+		return
+	}
+	n := 1
+	if had {
+		n = -1
+	}
+	x.values += n
+	if fleet.IsReserved(key) {
+		x.reserved += n
+	}
+}
+
+// sweep forgets what this pass has not brought, and returns the values among it in order, as messages.
 func (x *index) sweep() []Message {
-	var gone []Message
-	for key, s := range x.keys {
+	var gone []string
+	for key, s := range x.subjects {
 		if s.pass != x.pass {
-			gone = append(gone, Message{Key: key, Revision: s.revision, Op: Swept})
+			gone = append(gone, key)
 		}
 	}
-	slices.SortFunc(gone, func(a, b Message) int { return strings.Compare(a.Key, b.Key) })
-	for i := range gone {
-		x.apply(&gone[i])
+	return x.forget(gone)
+}
+
+// ended forgets what the server has dropped without a word because its TTL ended, as far as a look
+// shows it, and returns the values among it in order, as messages. It is for a view that is synced and
+// has come to where the look was taken. A key with a newer message is not among them: that message was
+// applied before the look, or it was stored after the key was gone.
+func (x *index) ended(l look) []Message {
+	var gone []string
+	until := l.caughtUp()
+	for key, e := range x.ends {
+		if x.subjects[key].revision <= l.applied && e.isOver(l, until) {
+			gone = append(gone, key)
+		}
 	}
-	return gone
+	if len(x.subjects)-len(gone) < l.subjects {
+		return nil // there are more than would be left: the server is late
+	}
+	return x.forget(gone)
+}
+
+func (x *index) forget(keys []string) []Message {
+	slices.Sort(keys)
+	var values []Message
+	for _, key := range keys {
+		s := x.subjects[key]
+		delete(x.subjects, key)
+		delete(x.ends, key)
+		if s.pass == x.pass {
+			x.fresh--
+		}
+		x.count(key, !s.marker, false)
+		if !s.marker {
+			values = append(values, Message{Key: key, Revision: s.revision, Op: Swept})
+		}
+	}
+	return values
 }

@@ -2,9 +2,7 @@ package kv
 
 import (
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"pgregory.net/rapid"
 
 	"harmony.dev/fleet"
@@ -49,7 +47,7 @@ func TestIndex_Property(t *testing.T) {
 			}
 			entries, all := 0, 0
 			for key, ok := range known {
-				if _, has := x.keys[key]; has != ok {
+				if s, has := x.subjects[key]; (has && !s.marker) != ok {
 					t.Fatalf("key %s in the index: %v, want %v", key, has, ok)
 				}
 				if ok {
@@ -59,33 +57,12 @@ func TestIndex_Property(t *testing.T) {
 					}
 				}
 			}
-			if len(x.keys) != all || x.entries() != entries {
-				t.Fatalf("keys %d of %d, entries %d of %d", len(x.keys), all, x.entries(), entries)
+			if x.values != all || x.entries() != entries {
+				t.Fatalf("values %d of %d, entries %d of %d", x.values, all, x.entries(), entries)
 			}
-			if got := x.subjects(time.Time{}); got != len(subjects) {
+			if got := x.least(look{}); got != len(subjects) {
 				t.Fatalf("the stream has %d subjects, the index says %d", len(subjects), got)
 			}
 		}
 	})
-}
-
-func TestIndex_MarkersThatMayHaveExpiredDoNotCount(t *testing.T) {
-	stored := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	x := newIndex()
-	x.begin(1)
-	for i, ttl := range []string{"", "3600s", "60", "1m0s", "never"} {
-		m := Message{Key: string(rune('a' + i)), Op: Delete, Revision: uint64(i), Time: stored, Header: nats.Header{}}
-		if ttl != "" {
-			m.Header.Set(headerTTL, ttl)
-		}
-		x.apply(&m)
-	}
-	for _, c := range []struct {
-		after time.Duration
-		want  int
-	}{{0, 5}, {50 * time.Second, 5}, {59 * time.Second, 3}, {2 * time.Hour, 2}, {0, 2}} {
-		if got := x.subjects(stored.Add(c.after)); got != c.want {
-			t.Errorf("after %s %d subjects, want %d", c.after, got, c.want)
-		}
-	}
 }

@@ -25,6 +25,7 @@ type reading struct {
 
 	pass     Pass
 	position uint64
+	stamp    time.Time // of the last message
 	done     uint64
 	synced   bool
 	awaited  *look     // a look from further on in the stream than the view is
@@ -126,7 +127,7 @@ func (p *reading) take(m *nats.Msg) error {
 	p.quiet = false
 	p.index.apply(&msg)
 	p.view.Apply(msg)
-	p.position = msg.Revision
+	p.position, p.stamp = msg.Revision, msg.Time
 	p.done++
 	if !p.synced && !p.arrived && p.position >= p.pass.Barrier {
 		p.arrived = true
@@ -155,7 +156,8 @@ func (p *reading) finish() {
 func (p *reading) flush() {
 	total := p.done + p.consumer.pending
 	p.progress.update(func(g *progress) {
-		g.synced, g.position, g.done, g.total, g.entries = p.synced, p.position, p.done, total, p.index.entries()
+		g.synced, g.position, g.stamp = p.synced, p.position, p.stamp
+		g.done, g.total, g.entries = p.done, total, p.index.entries()
 		if p.synced {
 			g.reason = ""
 		}
@@ -199,7 +201,7 @@ func (p *reading) judge(l look) error {
 		found: p.index.found(), changed: p.index.changed, synced: p.synced,
 	}
 	if p.synced {
-		k.subjects = p.index.subjects(l.at)
+		k.subjects = p.index.least(l)
 	}
 	v, what := judge(k, l)
 	if v == broken {
@@ -217,7 +219,17 @@ func (p *reading) judge(l look) error {
 		return p.stall()
 	}
 	p.awaited, p.moved = nil, time.Now()
+	if p.synced {
+		p.expire(l)
+	}
 	return nil
+}
+
+// expire tells the view what has gone without a word.
+func (p *reading) expire(l look) {
+	for _, m := range p.index.ended(l) {
+		p.view.Apply(m)
+	}
 }
 
 // suspect counts looks in a row that found wrong numbers.

@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"sync"
+	"time"
 
 	"harmony.dev/fleet"
 )
@@ -15,7 +16,8 @@ type progress struct {
 	pass     Pass
 	running  bool // a pass is on
 	synced   bool
-	position uint64 // everything up to this sequence is applied
+	position uint64    // everything up to this sequence is applied
+	stamp    time.Time // the server's stamp on the last message applied
 	done     uint64
 	total    uint64
 	entries  int
@@ -57,11 +59,11 @@ func (p *progress) wait(ctx context.Context, f func(*progress) (bool, error)) er
 	}
 }
 
-// reached returns up to where everything is applied.
-func (p *progress) reached() uint64 {
+// reached returns up to where everything is applied, and the stamp on the last message.
+func (p *progress) reached() (uint64, time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.position
+	return p.position, p.stamp
 }
 
 // waitSeq is [Reflector.WaitSeq].

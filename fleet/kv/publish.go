@@ -67,13 +67,20 @@ func formatTTL(d time.Duration) string {
 	return strconv.FormatInt(int64(seconds), 10) + "s"
 }
 
-// parseTTL reads a TTL header: a duration, or a number of seconds. ok is false for one that never ends.
-func parseTTL(s string) (ttl time.Duration, ok bool) {
+// parseTTL reads a TTL header exactly as the server does, which checks no overflow: a duration, or a
+// number of seconds. ok is false for one that never ends.
+func parseTTL(s string) (seconds int64, ok bool) {
 	if d, err := time.ParseDuration(s); err == nil {
-		return d, d > 0
+		return int64(d.Seconds()), d >= time.Second
 	}
-	seconds, err := strconv.ParseInt(s, 10, 64)
-	return time.Duration(seconds) * time.Second, err == nil && seconds > 0
+	for i := range len(s) {
+		c := s[i] - '0'
+		if c > 9 {
+			return 0, false
+		}
+		seconds = seconds*10 + int64(c)
+	}
+	return seconds, seconds > 0
 }
 
 // expectRevision adds the condition that key is at revision. An empty subject means the message's own.

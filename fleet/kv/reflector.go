@@ -135,7 +135,7 @@ func (r *Reflector) begin(p *reading) {
 	r.index.begin(p.pass.Number)
 	r.progress.update(func(g *progress) {
 		g.pass, g.running, g.synced = p.pass, true, false
-		g.position, g.done, g.total = 0, 0, p.consumer.pending
+		g.position, g.stamp, g.done, g.total = 0, time.Time{}, 0, p.consumer.pending
 		g.reason, g.problem = "reading the bucket", ""
 	})
 	r.cfg.Log.Debug("pass begins", "pass", p.pass.Number, "messages", p.consumer.pending)

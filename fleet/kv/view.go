@@ -8,7 +8,7 @@ type View interface {
 	// written until Synced.
 	Begin(Pass)
 	// Apply brings every message, also delete, purge and expired markers and reserved keys, during the
-	// pass and in the tail after it.
+	// pass and in the tail after it, and among them what was swept.
 	Apply(Message)
 	// Synced says that everything up to Pass.Barrier is applied and that what is gone was swept.
 	Synced(Pass)
