@@ -20,17 +20,18 @@
 // is not the whole bucket yet: a value that is replaced while the reader is on its way to it is skipped,
 // and its successor lies behind the barrier. So the pass looks at the stream and is synced when either
 // nothing that existed at the look was still to be delivered, or every subject was delivered at least
-// once. Keys in view that the pass has not brought are swept (operation [Swept]), and then only the
-// view is told that it is Synced.
+// once. Keys in view that the pass has not brought are swept (operation [Swept]), those of markers too,
+// and then only the view is told that it is Synced.
 //
 // The guard looks at the stream every two seconds, and at once when the server says that it was
 // created or deleted. It compares the time of creation, the last sequence, and the number of subjects
 // with what is in view; only a purge shows in nothing but the last. Numbers must be wrong several
 // times in a row: an expiring value is replaced by its marker in two steps.
 //
-// In a bucket that agents write, nothing takes the place of a value whose TTL ends. Around its end it
-// does not count, and when a look shows the stream without it the view is told that it is swept. So a
-// value with a TTL costs memory and a moment of each look, however many a device writes, and no pass.
+// Some messages go without a word when their TTL ends: markers, and values in a bucket that agents
+// write, where nothing takes their place. Around its end such a message does not count, and when a look
+// shows the stream without it the view is told that the key is swept. So a value with a TTL costs memory
+// and a moment of each look, however many a device writes, and no pass.
 //
 // # Writing: lease, epoch, fence
 //

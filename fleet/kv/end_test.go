@@ -129,9 +129,8 @@ func TestIndex_EndsProperty(t *testing.T) {
 					l.subjects++
 					continue
 				}
-				if delete(model, key); s.value {
-					over[key] = s.rev
-				}
+				delete(model, key)
+				over[key] = s.rev
 			}
 			if got := x.least(l); got != least {
 				t.Fatalf("at least %d subjects, want %d", got, least)
@@ -165,6 +164,15 @@ func TestIndex_EndedKnowsNothingOfWhatTheViewHadNotApplied(t *testing.T) {
 	l.applied = 8
 	if got := x.ended(l); len(got) != 1 {
 		t.Errorf("forgotten %+v", got)
+	}
+}
+
+// marked writes the marker that a server leaves for an expired value.
+func marked(t testing.TB, b *Bucket, key, ttl string) {
+	t.Helper()
+	h := nats.Header{headerMarker: {"MaxAge"}, headerTTL: {ttl}}
+	if _, err := b.Put(t.Context(), key, nil, h); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -271,6 +279,49 @@ func TestReflector_AMarkerTellsOnceOfAnEnd(t *testing.T) {
 				t.Errorf("%d swept, %d expired, %d passes, leased %v", v.count(Swept), v.count(Expired), v.passes(), held)
 			}
 			stop()
+		})
+	}
+}
+
+// A marker says that there is something under a key. Whoever has drawn a conclusion from it is told when
+// that is over.
+func TestReflector_MarkersThatEndAreSwept(t *testing.T) {
+	b := ensured(t, fleettest.NATS(t).Conn(t), fleet.BucketResources, prov())
+	marked(t, b, "device.gone", "1s")
+	marked(t, b, "device.back", "1s")
+	marked(t, b, "device.kept", "3600s")
+	v := newRecorder()
+	r := reflect(t, ReflectorConfig{Bucket: b, View: v, Poll: 100 * time.Millisecond})
+	fleettest.Eventually(t, soon, "synced", r.Synced)
+	put(t, b, "device.back", "v")
+	fleettest.Eventually(t, soon, "the marker that ended is swept", func() bool { return v.lastOp("device.gone") == Swept })
+	rest(t.Context(), expirySlack)
+	if v.count(Swept) != 1 || v.lastOp("device.back") != Put || v.lastOp("device.kept") != Expired || v.passes() != 1 {
+		t.Errorf("%d swept, %v, %d passes", v.count(Swept), v.last, v.passes())
+	}
+	purge(t, b, "device.kept")
+	fleettest.Eventually(t, soon, "the next pass sweeps a marker that it has not brought", func() bool {
+		return v.passes() == 2 && v.lastOp("device.kept") == Swept
+	})
+}
+
+// The server's own marker follows a value and ends as well.
+func TestReflector_AnEndIsToldFirstByAMarkerAndThenByItsEnd(t *testing.T) {
+	for name, conn := range servers(t) {
+		t.Run(name, func(t *testing.T) {
+			nc := conn.Conn(t)
+			b := Open(nc, fleet.BucketResources, conn.prov)
+			cfg := streamConfig(b.name, b.prov, firstSequence(time.Now()))
+			cfg.SubjectDeleteMarkerTTL = time.Second
+			createStream(t, nc, cfg)
+			v := newRecorder()
+			r := reflect(t, ReflectorConfig{Bucket: b, View: v, Poll: 100 * time.Millisecond})
+			fleettest.Eventually(t, soon, "synced", r.Synced)
+			withTTL(t, b, "device.pi-01", "1s")
+			fleettest.Eventually(t, soon, "the marker is swept", func() bool { return v.lastOp("device.pi-01") == Swept })
+			if v.count(Expired) != 1 || v.count(Swept) != 1 || v.passes() != 1 {
+				t.Errorf("%d expired, %d swept, %d passes", v.count(Expired), v.count(Swept), v.passes())
+			}
 		})
 	}
 }

@@ -94,6 +94,12 @@ func (r *recorder) count(op Op) int {
 	return r.ops[op]
 }
 
+func (r *recorder) lastOp(key string) Op {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last[key]
+}
+
 func (r *recorder) passes() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

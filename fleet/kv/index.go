@@ -86,7 +86,7 @@ func (x *index) count(key string, had, has bool) {
 	}
 }
 
-// sweep forgets what this pass has not brought, and returns the values among it in order, as messages.
+// sweep forgets what this pass has not brought, and returns it in order, as messages.
 func (x *index) sweep() []Message {
 	var gone []string
 	for key, s := range x.subjects {
@@ -98,7 +98,7 @@ func (x *index) sweep() []Message {
 }
 
 // ended forgets what the server has dropped without a word because its TTL ended, as far as a look
-// shows it, and returns the values among it in order, as messages. It is for a view that is synced and
+// shows it, and returns it in order, as messages. It is for a view that is synced and
 // has come to where the look was taken. A key with a newer message is not among them: that message was
 // applied before the look, or it was stored after the key was gone.
 func (x *index) ended(l look) []Message {
@@ -117,8 +117,8 @@ func (x *index) ended(l look) []Message {
 
 func (x *index) forget(keys []string) []Message {
 	slices.Sort(keys)
-	var values []Message
-	for _, key := range keys {
+	gone := make([]Message, len(keys))
+	for i, key := range keys {
 		s := x.subjects[key]
 		delete(x.subjects, key)
 		delete(x.ends, key)
@@ -126,9 +126,7 @@ func (x *index) forget(keys []string) []Message {
 			x.fresh--
 		}
 		x.count(key, !s.marker, false)
-		if !s.marker {
-			values = append(values, Message{Key: key, Revision: s.revision, Op: Swept})
-		}
+		gone[i] = Message{Key: key, Revision: s.revision, Op: Swept}
 	}
-	return values
+	return gone
 }

@@ -17,7 +17,7 @@ const (
 	Delete            // a delete marker
 	Purge             // a purge marker
 	Expired           // the marker that the server leaves for a value whose TTL ended
-	Swept             // synthetic: the key had a value in view and has no message in the stream any more
+	Swept             // synthetic: the key had a value or a marker in view and has no message in the stream any more
 )
 
 // String returns the operation in lower case.
