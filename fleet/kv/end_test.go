@@ -99,7 +99,7 @@ func TestIndex_EndsProperty(t *testing.T) {
 			end   time.Time // zero: none
 		}
 		x, model, now := newIndex(), map[string]subject{}, stored
-		x.begin(1)
+		x.begin(Pass{Number: 1})
 		x.sweep()
 		var rev uint64
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -155,7 +155,7 @@ func TestIndex_EndsProperty(t *testing.T) {
 // What was stored or brought after the look says nothing about it.
 func TestIndex_EndedKnowsNothingOfWhatTheViewHadNotApplied(t *testing.T) {
 	x := newIndex()
-	x.begin(1)
+	x.begin(Pass{Number: 1})
 	x.apply(&Message{Key: "a", Revision: 8, Time: stored, Header: nats.Header{headerTTL: {"1s"}}})
 	l := look{at: stored.Add(time.Hour), stamp: stored.Add(time.Hour), applied: 7, existing: 9}
 	if got := x.ended(l); len(got) != 0 {

@@ -181,7 +181,7 @@ type knowledge struct {
 	created  time.Time
 	position uint64 // everything up to this sequence is applied
 	subjects int    // subjects in view that the stream must have
-	found    int    // subjects that this pass has brought, while it is not synced
+	found    int    // subjects of the look that this pass has brought, while it is not synced
 	changed  uint64 // revision of the last message that changed how many subjects there are
 	synced   bool
 }

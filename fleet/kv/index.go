@@ -13,6 +13,9 @@ type index struct {
 	ends     map[string]end // of the subjects whose message has a TTL
 	pass     uint32         // number of the current pass
 	fresh    int            // subjects that this pass has brought
+	barrier  uint64         // of the current pass
+	late     []uint64       // revisions behind the barrier that brought a subject first
+	whole    bool           // this pass has brought every subject
 	values   int            // subjects that have a value
 	reserved int            // of these the keys of a service's own book-keeping
 	changed  uint64         // revision of the last message that added a subject
@@ -29,12 +32,29 @@ type seen struct {
 func newIndex() *index { return &index{subjects: map[string]seen{}, ends: map[string]end{}} }
 
 // begin starts a pass. What earlier ones have brought stays, until sweep.
-func (x *index) begin(pass uint64) {
-	x.pass, x.changed, x.fresh = uint32(pass), 0, 0
+func (x *index) begin(p Pass) {
+	x.pass, x.changed, x.fresh = uint32(p.Number), 0, 0
+	x.barrier, x.late, x.whole = p.Barrier, nil, false
 }
 
-// found returns how many subjects this pass has brought.
-func (x *index) found() int { return x.fresh }
+// found returns how many of the subjects that the stream had at a look this pass has brought by then:
+// neither those that came later, nor those that had ended.
+func (x *index) found(l look) int {
+	n := x.fresh
+	for i := len(x.late); i > 0 && x.late[i-1] > l.last; i-- {
+		n--
+	}
+	if n < l.subjects {
+		return n
+	}
+	for key, e := range x.ends {
+		s := x.subjects[key]
+		if s.pass == x.pass && s.revision <= l.last && e.isOver(l, l.at) {
+			n--
+		}
+	}
+	return n
+}
 
 // entries returns how many keys have a value and are no book-keeping.
 func (x *index) entries() int { return x.values - x.reserved }
@@ -67,6 +87,9 @@ func (x *index) apply(m *Message) {
 	}
 	if !known || old.pass != x.pass {
 		x.fresh++
+		if !x.whole && m.Revision > x.barrier {
+			x.late = append(x.late, m.Revision)
+		}
 	}
 	x.count(m.Key, known && !old.marker, !now.marker)
 }
@@ -86,8 +109,9 @@ func (x *index) count(key string, had, has bool) {
 	}
 }
 
-// sweep forgets what this pass has not brought, and returns it in order, as messages.
+// sweep says that the pass is whole. It forgets what the pass has not brought, and returns it in order, as messages.
 func (x *index) sweep() []Message {
+	x.late, x.whole = nil, true
 	var gone []string
 	for key, s := range x.subjects {
 		if s.pass != x.pass {

@@ -18,8 +18,9 @@ func TestIndex_Property(t *testing.T) {
 		known := map[string]bool{} // in view: whether it has a value
 		var rev uint64
 		for pass := range rapid.Uint64Range(1, 4).Draw(t, "passes") {
-			x.begin(pass + 1)
-			subjects, missing := map[string]bool{}, maps.Clone(known)
+			barrier := rev + 3
+			x.begin(Pass{Number: pass + 1, Barrier: barrier})
+			subjects, missing := map[string]uint64{}, maps.Clone(known) // subjects: by which message they came
 			apply := func(label string) {
 				rev++
 				m := Message{
@@ -28,14 +29,24 @@ func TestIndex_Property(t *testing.T) {
 					Revision: rev,
 				}
 				x.apply(&m)
-				subjects[m.Key] = true
+				if _, ok := subjects[m.Key]; !ok {
+					subjects[m.Key] = rev
+				}
 				delete(missing, m.Key)
 				known[m.Key] = m.Op == Put
 			}
 			for range rapid.IntRange(0, 20).Draw(t, "replayed") {
 				apply("key")
-				if x.found() != len(subjects) {
-					t.Fatalf("found %d of %d subjects", x.found(), len(subjects))
+				for last := barrier; last <= max(rev, barrier); last++ {
+					want := 0
+					for _, first := range subjects {
+						if first <= last {
+							want++
+						}
+					}
+					if got := x.found(look{last: last}); got != want {
+						t.Fatalf("of what there was at %d found %d, want %d of %v", last, got, want, subjects)
+					}
 				}
 			}
 			for _, m := range x.sweep() {

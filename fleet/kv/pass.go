@@ -196,12 +196,11 @@ func (p *reading) judge(l look) error {
 		return p.blinded(l.err)
 	}
 	p.blind = 0
-	k := knowledge{
-		created: p.pass.Created, position: p.position,
-		found: p.index.found(), changed: p.index.changed, synced: p.synced,
-	}
+	k := knowledge{created: p.pass.Created, position: p.position, changed: p.index.changed, synced: p.synced}
 	if p.synced {
 		k.subjects = p.index.least(l)
+	} else {
+		k.found = p.index.found(l)
 	}
 	v, what := judge(k, l)
 	if v == broken {

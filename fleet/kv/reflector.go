@@ -132,7 +132,7 @@ func (r *Reflector) read(ctx context.Context, connection <-chan nats.Status) (sy
 // begin makes the pass the current one.
 func (r *Reflector) begin(p *reading) {
 	r.pass = p.pass
-	r.index.begin(p.pass.Number)
+	r.index.begin(p.pass)
 	r.progress.update(func(g *progress) {
 		g.pass, g.running, g.synced = p.pass, true, false
 		g.position, g.stamp, g.done, g.total = 0, time.Time{}, 0, p.consumer.pending
