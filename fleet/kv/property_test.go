@@ -42,6 +42,12 @@ func disturb(t *testing.T, b *Bucket, random *rand.Rand) string {
 	t.Helper()
 	key := fmt.Sprintf("device.%d", random.IntN(15))
 	switch n := random.IntN(100); {
+	case n < 5:
+		tryPut(t, b, key, nats.Header{headerTTL: {"1s"}})
+		return "put for a second " + key
+	case n < 10:
+		tryPut(t, b, key, nats.Header{headerMarker: {"MaxAge"}, headerTTL: {"1s"}})
+		return "marker for a second " + key
 	case n < 55:
 		tryPut(t, b, key, nil)
 		return "put " + key
