@@ -24,7 +24,7 @@ func (d *discard) Synced(Pass)   {}
 func (d *discard) Lost(error)    {}
 
 // BenchmarkReplay reads a whole bucket, from the start of the reflector until it is synced. The metric
-// raw/op is what a bare consumer that pulls the same messages takes, in the same run; ratio is ours to
+// raw-ns/key is what a bare consumer that pulls the same messages takes, in the same run; ratio is ours to
 // that.
 func BenchmarkReplay(b *testing.B) {
 	for _, keys := range []int{1_000, 10_000, 100_000} {
@@ -106,7 +106,7 @@ func rawReplay(b *testing.B, bucket *Bucket, keys int) {
 	}
 }
 
-// BenchmarkWrite writes keys under the fence, by how many there are in one call. The metric raw/op is
+// BenchmarkWrite writes keys under the fence, by how many there are in one call. The metric raw-keys/s is
 // the same number of messages with PublishAsync, unfenced, in the same run; ratio is ours to that.
 func BenchmarkWrite(b *testing.B) {
 	for _, keys := range []int{1, 10, 100, 1_000, 10_000} {
