@@ -271,7 +271,7 @@ func TestReflector_AMarkerTellsOnceOfAnEnd(t *testing.T) {
 			v := newRecorder()
 			r := reflect(t, ReflectorConfig{Bucket: b, View: v, Poll: 100 * time.Millisecond})
 			fleettest.Eventually(t, soon, "synced", r.Synced)
-			_, stop := leads(t, b, "pi", 3*time.Second)
+			_, stop := leads(t, b, "pi", 5*time.Second)
 			withTTL(t, b, "device.pi-01", "1s")
 			fleettest.Eventually(t, soon, "the marker is in view", func() bool { return v.count(Expired) == 1 })
 			rest(t.Context(), 2*expirySlack)

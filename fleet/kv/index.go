@@ -48,8 +48,10 @@ func (x *index) found(l look) int {
 		return n
 	}
 	for key, e := range x.ends {
-		s := x.subjects[key]
-		if s.pass == x.pass && s.revision <= l.last && e.isOver(l, l.at) {
+		if !e.isOver(l, l.at) {
+			continue
+		}
+		if s := x.subjects[key]; s.pass == x.pass && s.revision <= l.last {
 			n--
 		}
 	}
@@ -109,7 +111,8 @@ func (x *index) count(key string, had, has bool) {
 	}
 }
 
-// sweep says that the pass is whole. It forgets what the pass has not brought, and returns it in order, as messages.
+// sweep says that the pass is whole. It forgets what the pass has not brought, and returns it in order,
+// as messages.
 func (x *index) sweep() []Message {
 	x.late, x.whole = nil, true
 	var gone []string
@@ -122,14 +125,14 @@ func (x *index) sweep() []Message {
 }
 
 // ended forgets what the server has dropped without a word because its TTL ended, as far as a look
-// shows it, and returns it in order, as messages. It is for a view that is synced and
-// has come to where the look was taken. A key with a newer message is not among them: that message was
-// applied before the look, or it was stored after the key was gone.
+// shows it, and returns it in order, as messages. It is for a view that is synced and has come to where
+// the look was taken. A key with a newer message is not among them: that message was applied before the
+// look, or it was stored after the key was gone.
 func (x *index) ended(l look) []Message {
 	var gone []string
 	until := l.caughtUp()
 	for key, e := range x.ends {
-		if x.subjects[key].revision <= l.applied && e.isOver(l, until) {
+		if e.isOver(l, until) && x.subjects[key].revision <= l.applied {
 			gone = append(gone, key)
 		}
 	}

@@ -97,9 +97,10 @@ func TestEnsure_OneOfTwoOwnersCreates(t *testing.T) {
 			for i := range errs {
 				b := Open(conn.Conn(t), fleet.BucketResources, conn.prov)
 				wg.Go(func() {
-					// Until a new stream has a leader nobody answers for it: that may take several calls.
+					// Until a new stream has a leader nobody answers for it, and nodes may not know of it yet: that
+					// may take several calls.
 					for ctx := t.Context(); ctx.Err() == nil; {
-						if errs[i] = b.Ensure(ctx); !errors.Is(errs[i], context.DeadlineExceeded) {
+						if errs[i] = b.Ensure(ctx); !errors.Is(errs[i], context.DeadlineExceeded) && !errors.Is(errs[i], ErrBucketMissing) {
 							return
 						}
 					}
