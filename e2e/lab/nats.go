@@ -45,7 +45,7 @@ func startNATS(t testing.TB, s *Stack, o Options) *NATS {
 	}
 	if len(routes) > 1 {
 		for i, nd := range n.nodes {
-			nd.configure(fmt.Sprintf("cluster { name: lab, listen: %q, routes: [%q] }\n", routes[i], "nats://"+strings.Join(routes, `", "nats://`)))
+			nd.configure(fmt.Sprintf("cluster { name: lab, listen: %q, routes: [\"nats://%s\"] }\n", routes[i], strings.Join(routes, `", "nats://`)))
 		}
 	}
 	if !o.NoStream {
