@@ -182,45 +182,62 @@ type Entry struct {
 
 // Entries reads a bucket from its stream, without any of the product's code: key to last message. It
 // is the state at some moment between call and return only while nobody writes.
-func (n *NATS) Entries(ctx context.Context, bucket string) (map[string]Entry, error) {
-	out := map[string]Entry{}
-	js := n.JetStream()
-	consumer, err := js.CreateConsumer(ctx, fleet.StreamName(bucket), jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: fleet.KeySubject(bucket, ">"),
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the stream of %s: %w", bucket, err)
+func (n *NATS) Entries(ctx context.Context, bucket string) (out map[string]Entry, err error) {
+	for range 5 { // a node of a cluster may be behind, and a consumer there deliver nothing for a while
+		if out, err = n.read(ctx, bucket); err == nil || ctx.Err() != nil {
+			break
+		}
 	}
-	info := consumer.CachedInfo()
-	defer func() { _ = js.DeleteConsumer(context.WithoutCancel(ctx), info.Stream, info.Name) }() // else it goes by itself
-	if info.NumPending == 0 {
-		return out, nil
-	}
-	messages, err := consumer.Messages()
 	if err != nil {
 		return nil, fmt.Errorf("read the stream of %s: %w", bucket, err)
 	}
+	return out, nil
+}
+
+// read makes one attempt, and an error of what is not the whole bucket.
+func (n *NATS) read(ctx context.Context, bucket string) (map[string]Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stream, err := n.JetStream().Stream(ctx, fleet.StreamName(bucket))
+	if err != nil {
+		return nil, err
+	}
+	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: fleet.KeySubject(bucket, ">"),
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stream.DeleteConsumer(context.WithoutCancel(ctx), consumer.CachedInfo().Name) }() // else it goes by itself
+	messages, err := consumer.Messages()
+	if err != nil {
+		return nil, err
+	}
 	defer messages.Stop()
-	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]Entry{}
+	for uint64(len(out)) < info.State.NumSubjects {
+		quiet, cancel := context.WithTimeout(ctx, 2*time.Second)
+		m, err := messages.Next(jetstream.NextContext(quiet))
+		cancel()
 		if err != nil {
-			return nil, fmt.Errorf("read the stream of %s: %w", bucket, err)
+			return nil, fmt.Errorf("%d of %d keys came: %w", len(out), info.State.NumSubjects, err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return nil, fmt.Errorf("read the stream of %s: %w", bucket, err)
+			return nil, err
 		}
-		key := strings.TrimPrefix(m.Subject(), "$KV."+bucket+".")
 		h := m.Headers()
-		out[key] = Entry{
+		out[strings.TrimPrefix(m.Subject(), "$KV."+bucket+".")] = Entry{
 			Revision: meta.Sequence.Stream, Value: string(m.Data()),
 			Delete: h.Get("KV-Operation") != "" || h.Get("Nats-Marker-Reason") != "",
 		}
-		if meta.NumPending == 0 {
-			return out, nil
-		}
 	}
+	return out, nil
 }
 
 // Keys reads the live keys of a bucket that are no book-keeping.
