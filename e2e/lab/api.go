@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"harmony.dev/e2e/record"
 	"harmony.dev/fleet"
 )
 
@@ -135,6 +136,21 @@ func (a *API) Status(ctx context.Context, name string) (status fleet.DeploymentS
 	return status, string(b), json.Unmarshal(b, &status)
 }
 
+// Listed reads every Deployment and Device as a recording keeps them.
+func (a *API) Listed(ctx context.Context) ([]record.Write, error) {
+	var out []record.Write
+	for _, kind := range []string{fleet.KindDeployment, fleet.KindDevice} {
+		list, err := a.resource(kind).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("list %ss: %w", kind, err)
+		}
+		for i := range list.Items {
+			out = append(out, *record.ReadResource(record.WriteListed, kind, &list.Items[i]))
+		}
+	}
+	return out, nil
+}
+
 // Resource is what a test compares over a fault: any write to the resource changes the version.
 type Resource struct {
 	ResourceVersion string
@@ -143,19 +159,13 @@ type Resource struct {
 
 // Resources reads every Deployment and Device: "Deployment/web" to what there is of it.
 func (a *API) Resources(ctx context.Context) (map[string]Resource, error) {
+	list, err := a.Listed(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := map[string]Resource{}
-	for _, kind := range []string{fleet.KindDeployment, fleet.KindDevice} {
-		list, err := a.resource(kind).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("list %ss: %w", kind, err)
-		}
-		for _, u := range list.Items {
-			b, err := json.Marshal(u.Object["status"])
-			if err != nil {
-				return nil, err
-			}
-			out[kind+"/"+u.GetName()] = Resource{ResourceVersion: u.GetResourceVersion(), Status: string(b)}
-		}
+	for _, w := range list {
+		out[w.Resource+"/"+w.Name] = Resource{ResourceVersion: w.ResourceVersion, Status: string(w.Status)}
 	}
 	return out, nil
 }

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"harmony.dev/e2e/record"
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/child"
 	"harmony.dev/fleet/rpc"
@@ -24,21 +26,34 @@ type Instance struct {
 	name  string // of the binary
 	id    string
 	args  []string
-	proc  *child.Process
+	env   []string
+
+	NATS *Network // its way to NATS
+	Kube *Gateway // its way to the apiserver; nil unless it is a patcher
+
+	mu       sync.Mutex
+	proc     *child.Process
+	expected bool // its exit
 }
 
 // Start starts a replica of a service ([fleet.ServicePatcher] …) with flags of its own.
 func (s *Stack) Start(service string, flags ...string) *Instance {
 	s.t.Helper()
 	id := fmt.Sprintf("%s-%d", strings.TrimPrefix(service, "fleet-"), s.next())
-	args := []string{
-		"--nats-url", s.NATS.URL(), "--fleet", s.Fleet, "--instance", id, "--exit-with-parent",
+	i := &Instance{stack: s, name: service, id: id, NATS: s.network()}
+	i.args = []string{
+		"--nats-url", i.NATS.URL(), "--fleet", s.Fleet, "--instance", id, "--exit-with-parent",
 		"--lease-ttl", LeaseTTL.String(), "--log-level", "debug", "--kv-replicas", strconv.Itoa(s.replicas),
 	}
 	if service == fleet.ServicePatcher {
-		args = append(args, "--kubeconfig", s.kube.Kubeconfig)
+		kubeconfig := s.Kube.Kubeconfig
+		if !s.direct {
+			i.Kube = newGateway(s.t, s.Kube.Config)
+			kubeconfig = i.Kube.kubeconfig(s.t, s.dir, id)
+		}
+		i.args = append(i.args, "--kubeconfig", kubeconfig)
 	}
-	return s.launch(service, id, append(args, flags...))
+	return s.launch(i, flags)
 }
 
 // StartServices starts one replica of each service and waits until they are ready.
@@ -56,11 +71,13 @@ func (s *Stack) StartServices() []*Instance {
 func (s *Stack) StartDevices(n int, flags ...string) *Instance {
 	s.t.Helper()
 	id := fmt.Sprintf("sim-%d", s.next())
-	return s.launch("fleet-sim", id, append([]string{
-		"--nats-url", s.NATS.URL(), "--devices", fmt.Sprint(n), "--prefix", "dev-", "--exit-with-parent",
+	i := &Instance{stack: s, name: "fleet-sim", id: id, NATS: s.network()}
+	i.args = []string{
+		"--nats-url", i.NATS.URL(), "--devices", fmt.Sprint(n), "--prefix", "dev-", "--exit-with-parent",
 		"--label-cycle", "region=north,east,south,west", "--label-cycle", "arch=arm64,amd64",
 		"--data-dir", filepath.Join(s.dir, "devices"),
-	}, flags...))
+	}
+	return s.launch(i, flags)
 }
 
 func (s *Stack) next() int {
@@ -69,13 +86,12 @@ func (s *Stack) next() int {
 	return len(s.instances) + 1
 }
 
-func (s *Stack) launch(name, id string, args []string) *Instance {
+func (s *Stack) launch(i *Instance, flags []string) *Instance {
 	s.t.Helper()
-	i := &Instance{stack: s, name: name, id: id, args: args}
 	s.mu.Lock()
 	s.instances = append(s.instances, i)
 	s.mu.Unlock()
-	i.Start()
+	i.Start(flags...)
 	return i
 }
 
@@ -86,38 +102,83 @@ func (i *Instance) Start(flags ...string) {
 	log := openLog(i.stack.t, i.stack.dir, i.id)
 	proc, err := child.Start(child.Spec{
 		Name: i.id, Path: filepath.Join(i.stack.own, i.name), Args: i.args, Stdout: log, Stderr: log,
-		Env: append(service.WithoutSettings(os.Environ()), "GORACE=halt_on_error=1"), // a race ends the process
+		Env: append(append(service.WithoutSettings(os.Environ()), "GORACE=halt_on_error=1"), i.env...), // a race ends the process
 	})
 	if err != nil {
 		i.stack.t.Fatalf("start %s ('make e2e' builds it): %v", i.name, err)
 	}
-	i.proc = proc
-	go func() { <-proc.Done(); _ = log.Close() }()
+	i.mu.Lock()
+	i.proc, i.expected = proc, false
+	i.mu.Unlock()
+	i.note(record.ProcessStarted)
+	i.stack.watchers.Go(func() {
+		<-proc.Done()
+		_ = log.Close()
+		i.exited(proc)
+	})
 }
+
+// WithEnv sets variables, KEY=value, for the next starts; none clears them.
+func (i *Instance) WithEnv(env ...string) { i.env = env }
 
 // Stop ends the process with SIGTERM and expects exit code 0.
 func (i *Instance) Stop() {
 	i.stack.t.Helper()
+	i.ExpectExit()
+	i.note(record.ProcessStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := errors.Join(i.proc.Stop(ctx), i.proc.Err()); err != nil {
+	if err := errors.Join(i.process().Stop(ctx), i.process().Err()); err != nil {
 		i.stack.t.Fatalf("stop %s: %v (logs: %s)", i.id, err, i.stack.dir)
 	}
 }
 
 // Kill ends the process with SIGKILL.
-func (i *Instance) Kill() { i.signalled("kill", i.proc.Kill()) }
+func (i *Instance) Kill() {
+	i.stack.t.Helper()
+	i.ExpectExit()
+	i.note(record.ProcessKilled)
+	i.signalled("kill", i.process().Kill())
+}
 
 // Pause stops the process with SIGSTOP, as a machine that hangs would.
-func (i *Instance) Pause() { i.signalled("pause", i.proc.Signal(syscall.SIGSTOP)) }
+func (i *Instance) Pause() {
+	i.stack.t.Helper()
+	i.note(record.ProcessPaused)
+	i.signalled("pause", i.process().Signal(syscall.SIGSTOP))
+}
 
 // Continue lets a paused process go on.
-func (i *Instance) Continue() { i.signalled("continue", i.proc.Signal(syscall.SIGCONT)) }
+func (i *Instance) Continue() {
+	i.stack.t.Helper()
+	i.note(record.ProcessContinued)
+	i.signalled("continue", i.process().Signal(syscall.SIGCONT))
+}
+
+// ExpectExit says that the process is to end by what the scenario does, before it is started again. Any
+// other exit fails the scenario.
+func (i *Instance) ExpectExit() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.expected = true
+}
+
+// Exited waits until the process has ended and returns how: nil is exit code 0.
+func (i *Instance) Exited(within time.Duration) error {
+	i.stack.t.Helper()
+	select {
+	case <-i.process().Done():
+		return i.process().Err()
+	case <-time.After(within):
+		i.stack.t.Fatalf("%s still runs after %s (logs: %s)", i.id, within, i.stack.dir)
+		return nil
+	}
+}
 
 // Running reports whether the process has not ended.
 func (i *Instance) Running() bool {
 	select {
-	case <-i.proc.Done():
+	case <-i.process().Done():
 		return false
 	default:
 		return true
@@ -126,6 +187,33 @@ func (i *Instance) Running() bool {
 
 // ID is the instance name that the service uses in leases and health.
 func (i *Instance) ID() string { return i.id }
+
+// Service is the name of the binary: [fleet.ServicePatcher] …
+func (i *Instance) Service() string { return i.name }
+
+// Pid is the id of the process that was started last.
+func (i *Instance) Pid() int { return i.process().Pid() }
+
+func (i *Instance) process() *child.Process {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.proc
+}
+
+func (i *Instance) note(kind record.ProcessKind) {
+	i.stack.note(record.Event{Process: &record.Process{Kind: kind, Service: i.name, Instance: i.id}})
+}
+
+func (i *Instance) exited(proc *child.Process) {
+	i.mu.Lock()
+	expected := i.expected
+	i.mu.Unlock()
+	e := &record.Process{Kind: record.ProcessExited, Service: i.name, Instance: i.id, Expected: expected}
+	if err := proc.Err(); err != nil {
+		e.Exit = err.Error()
+	}
+	i.stack.note(record.Event{Process: e})
+}
 
 func (i *Instance) signalled(what string, err error) {
 	i.stack.t.Helper()
@@ -136,7 +224,8 @@ func (i *Instance) signalled(what string, err error) {
 
 func (i *Instance) end() {
 	if i.Running() {
-		_ = i.proc.Kill()
+		i.ExpectExit()
+		_ = i.process().Kill()
 	}
 }
 
@@ -161,24 +250,7 @@ func (s *Stack) WaitReady(n int) {
 		if len(hs) != n {
 			return fmt.Errorf("%d of %d instances answer", len(hs), n)
 		}
-		holders := map[string]int{}
-		for _, h := range hs {
-			if h.State != fleet.StateReady || !h.Ready {
-				return fmt.Errorf("%s is %s: %v", h.Instance, h.State, h.Reasons)
-			}
-			if h.Lease != nil && h.Lease.Held && h.Lease.Epoch > 0 {
-				holders[h.Service]++
-			}
-		}
-		for service, held := range holders {
-			if held != 1 {
-				return fmt.Errorf("%s has %d lease holders", service, held)
-			}
-		}
-		if len(holders) != len(fleet.Services()) {
-			return fmt.Errorf("lease holders: %v", holders)
-		}
-		return nil
+		return atRest(hs)
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"harmony.dev/e2e/record"
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/child"
 )
@@ -23,6 +24,7 @@ type NATS struct {
 	t     testing.TB
 	nodes []*node
 	nc    *nats.Conn
+	conns []*nats.Conn
 }
 
 // node is one server.
@@ -45,7 +47,7 @@ func startNATS(t testing.TB, s *Stack, o Options) *NATS {
 	}
 	if len(routes) > 1 {
 		for i, nd := range n.nodes {
-			nd.configure(fmt.Sprintf("cluster { name: lab, listen: %q, routes: [\"nats://%s\"] }\n", routes[i], strings.Join(routes, `", "nats://`)))
+			nd.configure(fmt.Sprintf("cluster { name: lab, no_advertise: true, listen: %q, routes: [\"nats://%s\"] }\n", routes[i], strings.Join(routes, `", "nats://`)))
 		}
 	}
 	if !o.NoStream {
@@ -59,7 +61,7 @@ func startNATS(t testing.TB, s *Stack, o Options) *NATS {
 func (n *NATS) EnableJetStream() {
 	n.t.Helper()
 	for _, nd := range n.nodes {
-		nd.configure(fmt.Sprintf("jetstream { store_dir: %q }\n", filepath.Join(nd.stack.dir, nd.name)))
+		nd.configure(fmt.Sprintf("jetstream { store_dir: %q }\n", nd.store()))
 	}
 }
 
@@ -75,6 +77,12 @@ func (nd *node) configure(lines string) {
 	if err != nil {
 		nd.stack.t.Fatalf("write the configuration of NATS: %v", err)
 	}
+}
+
+func (nd *node) store() string { return filepath.Join(nd.stack.dir, nd.name) }
+
+func (nd *node) note(kind record.ProcessKind) {
+	nd.stack.note(record.Event{Process: &record.Process{Kind: kind, Service: "nats-server", Instance: nd.name}})
 }
 
 func (nd *node) conf() string { return filepath.Join(nd.stack.dir, nd.name+".conf") }
@@ -113,6 +121,7 @@ func (nd *node) start() {
 		t.Fatalf("start nats-server (run 'make peers' first): %v", err)
 	}
 	nd.proc = proc
+	nd.note(record.ProcessStarted)
 	t.Cleanup(func() { _ = log.Close() })
 }
 
@@ -134,16 +143,82 @@ func (nd *node) await() {
 // Kill ends the servers with SIGKILL.
 func (n *NATS) Kill() {
 	n.t.Helper()
+	for i := range n.nodes {
+		n.KillNode(i)
+	}
+}
+
+// KillNode ends one server with SIGKILL.
+func (n *NATS) KillNode(i int) {
+	n.t.Helper()
+	n.nodes[i].note(record.ProcessKilled)
+	if err := n.nodes[i].proc.Kill(); err != nil {
+		n.t.Fatalf("kill %s: %v", n.nodes[i].name, err)
+	}
+}
+
+// StopNode ends one server with SIGTERM, as a rolling update does.
+func (n *NATS) StopNode(i int) {
+	n.t.Helper()
+	n.nodes[i].note(record.ProcessStopping)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	if err := n.nodes[i].proc.Stop(ctx); err != nil {
+		n.t.Fatalf("stop %s: %v", n.nodes[i].name, err)
+	}
+}
+
+// StartNode starts one server again and waits until it accepts connections.
+func (n *NATS) StartNode(i int) {
+	n.t.Helper()
+	n.nodes[i].start()
+	n.nodes[i].await()
+}
+
+// Nodes is how many servers there are.
+func (n *NATS) Nodes() int { return len(n.nodes) }
+
+// WipeStore removes all that servers which were killed have stored.
+func (n *NATS) WipeStore() {
+	n.t.Helper()
 	for _, nd := range n.nodes {
-		if err := nd.proc.Kill(); err != nil {
-			n.t.Fatalf("kill %s: %v", nd.name, err)
+		if err := os.RemoveAll(nd.store()); err != nil {
+			n.t.Fatalf("wipe the store of %s: %v", nd.name, err)
 		}
 	}
 }
 
+// Backup copies the stores of servers that were killed, and returns where to.
+func (n *NATS) Backup() string {
+	n.t.Helper()
+	dir := n.t.TempDir()
+	for _, nd := range n.nodes {
+		if err := os.CopyFS(filepath.Join(dir, nd.name), os.DirFS(nd.store())); err != nil {
+			n.t.Fatalf("copy the store of %s: %v", nd.name, err)
+		}
+	}
+	return dir
+}
+
+// Restore gives servers that were killed the stores of a backup.
+func (n *NATS) Restore(backup string) {
+	n.t.Helper()
+	n.WipeStore()
+	for _, nd := range n.nodes {
+		if err := os.CopyFS(nd.store(), os.DirFS(filepath.Join(backup, nd.name))); err != nil {
+			n.t.Fatalf("restore the store of %s: %v", nd.name, err)
+		}
+	}
+}
+
+// StreamDir is where a node keeps the stream of a bucket, for faults that copy or change files.
+func (n *NATS) StreamDir(i int, bucket string) string {
+	return filepath.Join(n.nodes[i].store(), "jetstream", "$G", "streams", fleet.StreamName(bucket))
+}
+
 func (n *NATS) end() {
-	if n.nc != nil {
-		n.nc.Close()
+	for _, nc := range n.conns {
+		nc.Close()
 	}
 	for _, nd := range n.nodes {
 		if nd.proc != nil {
@@ -155,13 +230,20 @@ func (n *NATS) end() {
 func (n *NATS) conn() *nats.Conn {
 	n.t.Helper()
 	if n.nc == nil {
-		nc, err := nats.Connect(n.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Name("lab"))
-		if err != nil {
-			n.t.Fatalf("connect to nats-server: %v", err)
-		}
-		n.nc = nc
+		n.nc = n.connect()
 	}
 	return n.nc
+}
+
+// connect opens a connection that lasts over restarts of the servers, until the stack ends.
+func (n *NATS) connect() *nats.Conn {
+	n.t.Helper()
+	nc, err := nats.Connect(n.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Name("lab"))
+	if err != nil {
+		n.t.Fatalf("connect to nats-server: %v", err)
+	}
+	n.conns = append(n.conns, nc)
+	return nc
 }
 
 // JetStream is the test's own view of the streams.
@@ -178,6 +260,7 @@ type Entry struct {
 	Revision uint64
 	Value    string
 	Delete   bool
+	Stamp    time.Time // the server's
 }
 
 // Entries reads a bucket from its stream, without any of the product's code: key to last message. It
@@ -233,7 +316,7 @@ func (n *NATS) read(ctx context.Context, bucket string) (map[string]Entry, error
 		}
 		h := m.Headers()
 		out[strings.TrimPrefix(m.Subject(), "$KV."+bucket+".")] = Entry{
-			Revision: meta.Sequence.Stream, Value: string(m.Data()),
+			Revision: meta.Sequence.Stream, Value: string(m.Data()), Stamp: meta.Timestamp,
 			Delete: h.Get("KV-Operation") != "" || h.Get("Nats-Marker-Reason") != "",
 		}
 	}

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"encoding/json"
 	"sync"
 
@@ -54,35 +53,4 @@ func (s *Statuses) All() []fleet.DeploymentStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]fleet.DeploymentStatus(nil), s.seen...)
-}
-
-// Picture is all that a fault may or may not change: every resource and every key.
-type Picture struct {
-	Resources map[string]Resource
-	Keys      map[string]map[string]Entry // by bucket; without book-keeping
-}
-
-// Picture takes one of the whole stack. Heartbeats are left out: they go on.
-func (s *Stack) Picture(ctx context.Context) (Picture, error) {
-	p := Picture{Keys: map[string]map[string]Entry{}}
-	var err error
-	if p.Resources, err = s.API.Resources(ctx); err != nil {
-		return p, err
-	}
-	for _, b := range []string{fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketDeviceInfo, fleet.BucketDeviceState} {
-		if p.Keys[b], err = s.NATS.Keys(ctx, b); err != nil {
-			return p, err
-		}
-	}
-	return p, nil
-}
-
-// MustPicture is Picture for when the stack is healthy.
-func (s *Stack) MustPicture() Picture {
-	s.t.Helper()
-	p, err := s.Picture(s.t.Context())
-	if err != nil {
-		s.t.Fatalf("take a picture of the stack: %v", err)
-	}
-	return p
 }

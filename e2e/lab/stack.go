@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"harmony.dev/e2e/record"
 	"harmony.dev/fleet/fleettest/kubetest"
 )
 
@@ -19,22 +21,32 @@ import (
 // takes seconds.
 const LeaseTTL = 3 * time.Second
 
+// stackKind is which kind of stack this package runs, as recordings name it.
+const stackKind = "processes"
+
 // Stack is everything that one test runs against.
 type Stack struct {
-	t    testing.TB
-	dir  string // logs and stores
-	bin  string
-	own  string // where the product's own binaries are
-	kube *kubetest.Server
+	t      testing.TB
+	dir    string // logs and stores
+	bin    string
+	own    string // where the product's own binaries are
+	direct bool   // no proxies
+	began  time.Time
 
 	replicas int // of buckets
 
 	Fleet string // the namespace
 	NATS  *NATS
 	API   *API
+	Kube  *kubetest.Server // shared by all tests of the package …
+	Own   *kubetest.Own    // … or, with Options.OwnKube, this test's own
+
+	recorder *record.Recorder // nil: nothing is recorded
+	watchers sync.WaitGroup   // of processes
 
 	mu        sync.Mutex
 	instances []*Instance
+	measured  []Measure
 }
 
 // Options say how a stack differs from the usual one: one NATS server with JetStream, binaries with the race
@@ -42,40 +54,128 @@ type Stack struct {
 type Options struct {
 	NoStream bool // servers without JetStream
 	Nodes    int  // 3: a cluster, with three replicas of each bucket
-	Shipped  bool // the binaries that are shipped: for what is measured
+	Shipped  bool // the binaries that are shipped, without proxies and recorder: for what is measured
+	OwnKube  bool // a Kubernetes API of its own, for tests that kill it or restore its store
 }
 
-// New starts NATS and makes a namespace. Services and devices are started by the test.
+// New starts NATS and makes a namespace. Services and devices are started by the test. When the test ends,
+// the recording of it is judged by package invariant.
 func New(t testing.TB, o Options) *Stack {
 	t.Helper()
 	root := Root(t)
-	s := &Stack{t: t, bin: BinDir(t), dir: logDir(t), replicas: max(o.Nodes, 1)}
+	s := &Stack{t: t, bin: BinDir(t), dir: logDir(t), replicas: max(o.Nodes, 1), direct: o.Shipped, began: time.Now()}
 	s.own = filepath.Join(s.bin, "race")
 	if o.Shipped {
 		s.own = s.bin
 	}
-	s.kube = kubetest.KubeAPI(t)
-	s.kube.ApplyCRDs(t, filepath.Join(root, "deploy", "crds"))
-	s.Fleet = s.kube.Namespace(t)
-	s.API = newAPI(t, s.kube.Kubeconfig, s.Fleet)
+	if o.OwnKube {
+		s.Own = kubetest.StartOwn(t)
+		s.Kube = s.Own.Server
+	} else {
+		s.Kube = kubetest.KubeAPI(t)
+	}
+	s.Kube.ApplyCRDs(t, filepath.Join(root, "deploy", "crds"))
+	s.Fleet = s.Kube.Namespace(t)
+	s.API = newAPI(t, s.Kube.Kubeconfig, s.Fleet)
 	s.NATS = startNATS(t, s, o)
+	if !o.Shipped {
+		s.recorder = record.Start(record.Config{NATS: s.NATS.connect(), Resources: s.Kube.Dynamic, Namespace: s.Fleet})
+	}
 	t.Cleanup(s.stop)
 	return s
 }
 
-// stop ends what the test left running, newest first.
+// stop judges the recording, and ends what the test left running, newest first.
 func (s *Stack) stop() {
+	s.judge()
+	if s.t.Failed() {
+		s.dump()
+	}
 	s.mu.Lock()
 	running := s.instances
 	s.mu.Unlock()
 	for i := len(running) - 1; i >= 0; i-- {
 		running[i].end()
 	}
+	s.watchers.Wait()
 	s.NATS.end()
 	if s.t.Failed() {
-		s.t.Logf("the logs of this stack are in %s", s.dir)
+		s.t.Logf("logs and states of this stack are in %s", s.dir)
 	}
 }
+
+// dump keeps the state of a stack whose test failed: every bucket, every resource, every health.
+func (s *Stack) dump() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	state := map[string]any{"health": s.Health(ctx)}
+	for _, bucket := range record.Buckets() {
+		entries, err := s.NATS.Entries(ctx, bucket)
+		if state[bucket] = entries; err != nil {
+			state[bucket] = err.Error()
+		}
+	}
+	resources, err := s.API.Resources(ctx)
+	if state["resources"] = resources; err != nil {
+		state["resources"] = err.Error()
+	}
+	doc, err := json.MarshalIndent(state, "", "  ")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.dir, "state.json"), doc, 0o600)
+	}
+	if err != nil {
+		s.t.Logf("keep the state: %v", err)
+	}
+}
+
+// note records an event.
+func (s *Stack) note(e record.Event) {
+	if s.recorder != nil {
+		s.recorder.Add(e)
+	}
+}
+
+// Injected records that a fault was injected. Package fault calls it.
+func (s *Stack) Injected(fault, target string) {
+	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: stackKind, Target: target}})
+}
+
+// Healed records that a fault was healed.
+func (s *Stack) Healed(fault, target string) {
+	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: stackKind, Target: target, Healed: true}})
+}
+
+// Acked records that the server acknowledged a write of the scenario's own.
+func (s *Stack) Acked(bucket, key string, revision uint64, value string) {
+	s.note(record.Event{Ack: &record.Ack{Bucket: bucket, Key: key, Revision: revision, Value: value}})
+}
+
+// Steady runs f, in which no input changes: the checkers allow no write in it but heartbeats, and keys
+// that begin with "_".
+func (s *Stack) Steady(f func()) {
+	s.note(record.Event{Steady: &record.Steady{}})
+	defer s.note(record.Event{Steady: &record.Steady{End: true}})
+	f()
+}
+
+// Instances are all processes of a service, or all of the stack for "".
+func (s *Stack) Instances(service string) []*Instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*Instance
+	for _, i := range s.instances {
+		if service == "" || i.name == service {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// T is the test that the stack belongs to.
+func (s *Stack) T() testing.TB { return s.t }
+
+// Dir is where logs and stores are.
+func (s *Stack) Dir() string { return s.dir }
 
 // logDir is a directory that outlives the test when it fails.
 func logDir(t testing.TB) string {

@@ -13,7 +13,7 @@ import (
 
 // Kubectl runs the public kubectl against the stack's API and returns what it printed.
 func (s *Stack) Kubectl(ctx context.Context, args ...string) (string, error) {
-	return s.command(ctx, "kubectl", append([]string{"--namespace", s.Fleet}, args...), "KUBECONFIG="+s.kube.Kubeconfig)
+	return s.command(ctx, "kubectl", append([]string{"--namespace", s.Fleet}, args...), "KUBECONFIG="+s.Kube.Kubeconfig)
 }
 
 // NATSCommand runs the public nats command against the stack's server.

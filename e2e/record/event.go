@@ -128,6 +128,7 @@ type Health struct {
 	Reasons  []fleet.Reason `json:"reasons,omitempty"`
 	Held     bool           `json:"held,omitempty"`   // it holds its lease
 	Poison   int            `json:"poison,omitempty"` // entries it has set aside
+	Pass     uint64         `json:"pass,omitempty"`   // how often it began to read a source, of all of them
 }
 
 // Fault is a fault that was injected or healed.

@@ -190,7 +190,7 @@ func TestDev_OutlastsSIGKILL(t *testing.T) {
 	_ = d.end(syscall.SIGKILL)
 	d.start()
 	d.run("kubectl", "wait", "--for=condition=Ready", "--timeout=20s", "fdep/hello")
-	if diff := changedKeys("", before, d.quiet()); len(diff) > 0 {
+	if diff := lab.Changed("", before, d.quiet()); len(diff) > 0 {
 		t.Errorf("the restart changed something: %q", diff)
 	}
 
@@ -216,7 +216,7 @@ func (d *devStack) quiet() map[string]string {
 		case <-ctx.Done():
 		case <-time.After(200 * time.Millisecond):
 		}
-		if now := d.picture(); len(changedKeys("", last, now)) > 0 {
+		if now := d.picture(); len(lab.Changed("", last, now)) > 0 {
 			last, at = now, time.Now()
 		}
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -73,57 +71,4 @@ func registered(t *testing.T, s *lab.Stack, n int) {
 		}
 		return err
 	})
-}
-
-// atRest waits until two pictures a second apart are equal, and returns the last.
-func atRest(t *testing.T, s *lab.Stack) lab.Picture {
-	t.Helper()
-	last := s.MustPicture()
-	at := time.Now()
-	s.Eventually(30*time.Second, "the stack at rest", func(ctx context.Context) error {
-		now, err := s.Picture(ctx)
-		if err != nil {
-			return err
-		}
-		if d := difference(last, now); len(d) > 0 {
-			last, at = now, time.Now()
-			return fmt.Errorf("still changing: %v", d)
-		}
-		if time.Since(at) < time.Second {
-			return fmt.Errorf("not quiet for a second yet")
-		}
-		return nil
-	})
-	return last
-}
-
-// difference names what differs between two pictures, at most ten things.
-func difference(a, b lab.Picture) []string {
-	out := changedKeys("", a.Resources, b.Resources)
-	for _, bucket := range slices.Sorted(maps.Keys(a.Keys)) {
-		out = append(out, changedKeys(bucket+"/", a.Keys[bucket], b.Keys[bucket])...)
-	}
-	if more := len(out) - 10; more > 0 {
-		out = append(out[:10], fmt.Sprintf("and %d more", more))
-	}
-	return out
-}
-
-func changedKeys[V comparable](prefix string, a, b map[string]V) []string {
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(a)) {
-		v, ok := b[k]
-		switch {
-		case !ok:
-			out = append(out, fmt.Sprintf("%s%s is gone", prefix, k))
-		case v != a[k]:
-			out = append(out, fmt.Sprintf("%s%s changed from %v to %v", prefix, k, a[k], v))
-		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(b)) {
-		if _, ok := a[k]; !ok {
-			out = append(out, fmt.Sprintf("%s%s is new", prefix, k))
-		}
-	}
-	return out
 }

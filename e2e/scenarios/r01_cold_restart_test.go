@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"harmony.dev/e2e/fault"
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
 )
@@ -30,19 +31,15 @@ func coldRestart(t *testing.T, nodes int) {
 	settled(t, s, "north", counts(6, 6, 0, 0, 0), fleet.ConditionTrue)
 	settled(t, s, "coast", counts(12, 12, 0, 0, 0), fleet.ConditionTrue)
 	settled(t, s, "nobody", counts(0, 0, 0, 0, 0), fleet.ConditionTrue)
-	before := atRest(t, s)
+	before := s.AtRest()
 
-	for _, i := range services {
-		i.Kill()
-	}
-	for _, i := range services {
-		i.Start()
-	}
+	fault.Inject(s, fault.Kill(services))
+	fault.Heal(s, fault.Kill(services))
 	start := time.Now()
 	s.WaitReady(3)
 	t.Logf("ready %s after the restart", time.Since(start).Round(time.Millisecond))
 
-	if d := difference(before, atRest(t, s)); len(d) > 0 {
+	if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
 		t.Fatalf("the restart changed something: %q", d)
 	}
 }

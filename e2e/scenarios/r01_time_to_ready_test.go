@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"harmony.dev/e2e/fault"
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
 )
@@ -27,21 +28,17 @@ func TestR01_TimeToReady(t *testing.T) {
 			s.API.Apply(deployment(fmt.Sprintf("app-%03d", made), region("north", "east", "south", "west")))
 		}
 		everywhere(t, s, deployments, devices)
-		before := atRest(t, s)
+		before := s.AtRest()
 		if got := len(before.Keys[fleet.BucketDesiredState]); got != deployments*devices {
 			t.Fatalf("%d desired keys, want %d", got, deployments*devices)
 		}
 
-		for _, i := range services {
-			i.Kill()
-		}
-		for _, i := range services {
-			i.Start()
-		}
+		fault.Inject(s, fault.Kill(services))
+		fault.Heal(s, fault.Kill(services))
 		start := time.Now()
 		s.WaitReady(len(services))
 		t.Logf("%d keys: ready %s after the restart", deployments*devices, time.Since(start).Round(time.Millisecond))
-		if d := difference(before, atRest(t, s)); len(d) > 0 {
+		if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
 			t.Fatalf("with %d keys the restart changed something: %q", deployments*devices, d)
 		}
 	}

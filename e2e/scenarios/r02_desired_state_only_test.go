@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"harmony.dev/e2e/fault"
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
 )
@@ -24,7 +25,7 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 	statuses := s.API.RecordStatuses("web")
 	s.API.Apply(deployment("web", region("north")))
 	settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
-	before := atRest(t, s)
+	before := s.AtRest()
 	if got := len(before.Keys[fleet.BucketDesiredState]); got != n {
 		t.Fatalf("desired-state has %d keys before the fault, want %d", got, n)
 	}
@@ -32,12 +33,8 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 		t.Fatalf("device-state has %d keys before the fault, want none", got)
 	}
 
-	for _, i := range services {
-		i.Kill()
-	}
-	for _, i := range services {
-		i.Start()
-	}
+	fault.Inject(s, fault.Kill(services))
+	fault.Heal(s, fault.Kill(services))
 	s.Eventually(60*time.Second, "services ready", func(ctx context.Context) error {
 		for _, h := range s.Health(ctx) {
 			if !h.Ready {
@@ -48,7 +45,7 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 	})
 	settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
 
-	if d := difference(before, atRest(t, s)); len(d) > 0 {
+	if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
 		t.Errorf("the restart changed something: %q", d)
 	}
 	all := statuses.All()

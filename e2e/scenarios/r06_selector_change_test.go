@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"harmony.dev/e2e/fault"
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
 )
@@ -34,18 +35,14 @@ func TestR06_SelectorChangeWhileDown(t *testing.T) {
 			s.API.Apply(deployment("other", region("west")))
 			settled(t, s, "web", counts(c.stay+c.deletes, c.stay+c.deletes, 0, 0, 0), fleet.ConditionTrue)
 			settled(t, s, "other", counts(3, 3, 0, 0, 0), fleet.ConditionTrue)
-			before := atRest(t, s).Keys[fleet.BucketDesiredState]
+			before := s.AtRest().Keys[fleet.BucketDesiredState]
 
-			for _, i := range services {
-				i.Kill()
-			}
+			fault.Inject(s, fault.Kill(services))
 			s.API.Apply(deployment("web", c.to))
-			for _, i := range services {
-				i.Start()
-			}
+			fault.Heal(s, fault.Kill(services))
 
 			settled(t, s, "web", counts(c.stay+c.puts, c.stay+c.puts, 0, 0, 0), fleet.ConditionTrue)
-			after := atRest(t, s).Keys[fleet.BucketDesiredState]
+			after := s.AtRest().Keys[fleet.BucketDesiredState]
 			put, deleted, kept := sets(before, after)
 			if len(put) != c.puts || len(deleted) != c.deletes {
 				t.Errorf("put %v and deleted %v, want %d and %d keys", put, deleted, c.puts, c.deletes)

@@ -37,7 +37,7 @@ func TestR15_MissingBucketsAreCreatedOnce(t *testing.T) {
 		i.Start()
 	}
 	s.WaitReady(3)
-	if d := changedKeys("", before, configurations(t, s)); len(d) > 0 {
+	if d := lab.Changed("", before, configurations(t, s)); len(d) > 0 {
 		t.Errorf("a restart changed the buckets: %q", d)
 	}
 }

@@ -75,7 +75,7 @@ func deviceViews(items []fleet.DeviceView) error {
 		"dev-0004": "registered=true state=Fresh deployments=0",
 		"ghost":    "registered=false state=Fresh deployments=0",
 	}
-	if d := changedKeys("", stringKeys(want), stringKeys(got)); len(d) > 0 {
+	if d := lab.Changed("", stringKeys(want), stringKeys(got)); len(d) > 0 {
 		return fmt.Errorf("%q", d)
 	}
 	return nil

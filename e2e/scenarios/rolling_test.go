@@ -28,7 +28,7 @@ func TestRolling_TwoReplicasOfEach(t *testing.T) {
 	registered(t, s, 8)
 	s.API.Apply(deployment("web", region("north", "east")))
 	settled(t, s, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
-	before := atRest(t, s)
+	before := s.AtRest()
 
 	for range 2 {
 		for _, name := range fleet.Services() {
@@ -39,7 +39,7 @@ func TestRolling_TwoReplicasOfEach(t *testing.T) {
 			s.WaitReady(6)
 		}
 	}
-	if d := difference(before, atRest(t, s)); len(d) > 0 {
+	if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
 		t.Errorf("the rolling update changed something: %q", d)
 	}
 }
@@ -70,7 +70,7 @@ func TestRolling_PausedHolderIsDeposed(t *testing.T) {
 	if now := s.Epoch(fleet.BucketDesiredState); now <= epoch {
 		t.Errorf("the epoch is %d after the takeover, it was %d", now, epoch)
 	}
-	before := atRest(t, s)
+	before := s.AtRest()
 	first.Continue()
 	s.Eventually(20*time.Second, "the paused one to stand by", func(ctx context.Context) error {
 		for _, h := range s.Health(ctx) {
@@ -80,7 +80,7 @@ func TestRolling_PausedHolderIsDeposed(t *testing.T) {
 		}
 		return fmt.Errorf("%s is not standing by", first.ID())
 	})
-	if d := difference(before, atRest(t, s)); len(d) > 0 {
+	if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
 		t.Errorf("the deposed holder changed something: %q", d)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
+	"harmony.dev/fleet/fleettest/proxy"
 )
 
 // candidate is one replica with an elector.
@@ -114,7 +115,7 @@ func TestElector_RenewalKeepsTheTTL(t *testing.T) {
 func TestElector_NeverTwoWithAPausedHolder(t *testing.T) {
 	srv := fleettest.NATS(t)
 	b := ensured(t, srv.Conn(t), fleet.BucketLeases, prov())
-	p := newProxy(t, srv.URL())
+	p := proxy.New(t, srv.URL())
 	const ttl = 2 * time.Second
 	paused := campaign(t, Open((&remote{p.URL()}).Conn(t), b.name, prov()), ElectorConfig{Instance: "paused", TTL: ttl})
 	awaitTerm(t, paused.Elector)
@@ -131,11 +132,11 @@ func TestElector_NeverTwoWithAPausedHolder(t *testing.T) {
 		}
 	})
 	for range 2 {
-		p.hole.Store(true)
+		p.Swallow(true)
 		fleettest.Eventually(t, soon, "the other takes over", func() bool { return other.Term() != nil })
 		fleettest.Eventually(t, soon, "the paused one has stopped", func() bool { return paused.active.Load() == 0 })
-		p.hole.Store(false)
-		p.cut()
+		p.Swallow(false)
+		p.Cut()
 		other.Term().depose() // hand back: the elector gives the lease up and lets the other try
 		fleettest.Eventually(t, soon, "one of them holds it", func() bool { return other.Term() != nil || paused.Term() != nil })
 		if paused.Term() == nil {

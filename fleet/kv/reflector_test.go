@@ -13,6 +13,7 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
+	"harmony.dev/fleet/fleettest/proxy"
 )
 
 func TestReflector_ReadsThenTails(t *testing.T) {
@@ -236,10 +237,10 @@ func TestReflector_ConnectionCutMidReplay(t *testing.T) {
 	direct := srv.Conn(t)
 	b := ensured(t, direct, fleet.BucketDeviceState, prov())
 	fill(t, b, "state.pi-", 5000)
-	p := newProxy(t, srv.URL())
+	p := proxy.New(t, srv.URL())
 	nc := (&remote{p.URL()}).Conn(t)
 	v := newRecorder()
-	p.budget.Store(200_000) // of about 500 kB that the replay has
+	p.CutAfter(200_000) // of about 500 kB that the replay has
 	r := reflect(t, ReflectorConfig{Bucket: Open(nc, b.name, prov()), View: v})
 	fleettest.Eventually(t, soon, "synced after the cut", func() bool { return r.Synced() && equal(t, v, b) })
 	v.mu.Lock()
@@ -255,14 +256,14 @@ func TestReflector_ConnectionCutMidReplay(t *testing.T) {
 func TestReflector_BlackHole(t *testing.T) {
 	srv := fleettest.NATS(t)
 	b := ensured(t, srv.Conn(t), fleet.BucketDeviceState, prov())
-	p := newProxy(t, srv.URL())
+	p := proxy.New(t, srv.URL())
 	v := newRecorder()
 	r := reflect(t, ReflectorConfig{Bucket: Open((&remote{p.URL()}).Conn(t), b.name, prov()), View: v})
 	fleettest.Eventually(t, soon, "synced", r.Synced)
-	p.hole.Store(true)
+	p.Swallow(true)
 	put(t, b, "state.pi-01.web", "v")
 	fleettest.Eventually(t, soon, "the silence is noticed", func() bool { return !r.Synced() })
-	p.hole.Store(false)
+	p.Swallow(false)
 	fleettest.Eventually(t, soon, "synced again, nothing missing", func() bool { return r.Synced() && equal(t, v, b) })
 }
 
@@ -383,7 +384,7 @@ func TestReflector_ConsumersAreBounded(t *testing.T) {
 	srv := fleettest.NATS(t)
 	direct := srv.Conn(t)
 	b := ensured(t, direct, fleet.BucketDeviceState, prov())
-	p := newProxy(t, srv.URL())
+	p := proxy.New(t, srv.URL())
 	nc := (&remote{p.URL()}).Conn(t)
 	v := newRecorder()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -392,7 +393,7 @@ func TestReflector_ConsumersAreBounded(t *testing.T) {
 	go func() { done <- r.Run(ctx) }()
 	for i := range 20 {
 		fleettest.Eventually(t, soon, "synced", func() bool { return v.passes() > i && r.Synced() })
-		p.cut()
+		p.Cut()
 		fleettest.Eventually(t, soon, "the cut is noticed", func() bool { return !r.Synced() || v.passes() > i+1 })
 	}
 	fleettest.Eventually(t, soon, "synced at last", r.Synced)

@@ -12,6 +12,7 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
+	"harmony.dev/fleet/fleettest/proxy"
 )
 
 // longTTL is a lease that does not end within a test.
@@ -206,16 +207,16 @@ func TestWrite_UnknownOutcomeDemandsANewEpoch(t *testing.T) {
 	srv := fleettest.NATS(t)
 	direct := srv.Conn(t)
 	ensured(t, direct, fleet.BucketDesiredState, prov())
-	p := newProxy(t, srv.URL())
+	p := proxy.New(t, srv.URL())
 	b := Open((&remote{p.URL()}).Conn(t), fleet.BucketDesiredState, prov())
 	term, _ := leads(t, b, "a", longTTL)
 	newEpoch(t, term)
-	p.hole.Store(true)
+	p.Swallow(true)
 	if err := write(t, term, Write{Key: "pi-01.web", Value: []byte("lost")}); !errors.Is(err, ErrUnknownOutcome) {
 		t.Fatalf("write into a black hole: %v", err)
 	}
-	p.hole.Store(false)
-	p.cut()
+	p.Swallow(false)
+	p.Cut()
 	fleettest.Eventually(t, soon, "connected again", b.nc.IsConnected)
 	if err := write(t, term, Write{Key: "pi-01.web", Value: []byte("eager")}); !errors.Is(err, ErrUnknownOutcome) {
 		t.Fatalf("write without a new epoch: %v", err)
@@ -399,11 +400,11 @@ func TestNewEpoch_NeedsTheLease(t *testing.T) {
 func TestNewEpoch_UnknownOutcome(t *testing.T) {
 	srv := fleettest.NATS(t)
 	ensured(t, srv.Conn(t), fleet.BucketDesiredState, prov())
-	p := newProxy(t, srv.URL())
+	p := proxy.New(t, srv.URL())
 	b := Open((&remote{p.URL()}).Conn(t), fleet.BucketDesiredState, prov())
 	term := seize(t, b, "a")
 	first := newEpoch(t, term)
-	p.hole.Store(true)
+	p.Swallow(true)
 	done := make(chan error, 1)
 	go func() {
 		_, err := term.NewEpoch(t.Context())
@@ -416,7 +417,7 @@ func TestNewEpoch_UnknownOutcome(t *testing.T) {
 		defer term.possession.Unlock()
 		return term.loose
 	})
-	p.hole.Store(false)
+	p.Swallow(false)
 	if err := <-done; err != nil {
 		t.Fatalf("new epoch: %v", err)
 	}

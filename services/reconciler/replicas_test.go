@@ -8,6 +8,7 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
+	"harmony.dev/fleet/fleettest/proxy"
 	"harmony.dev/fleet/rpc"
 )
 
@@ -19,7 +20,7 @@ func TestReplicas_LateWriteIsRefusedAndNothingFlaps(t *testing.T) {
 	s.device("d2", nil, "region", "south")
 	s.deployment("web", 1, "old", nil, "region", "north")
 	s.whole()
-	p := newProxy(t, s.data.URL())
+	p := proxy.New(t, s.data.URL())
 	first := s.start(settings{instance: "first", url: p.URL(), leaseTTL: 2 * time.Second})
 	s.keys(map[string]string{"d1.web": wanted(t, "web", "old")})
 	s.rest(first)
@@ -27,7 +28,8 @@ func TestReplicas_LateWriteIsRefusedAndNothingFlaps(t *testing.T) {
 	fleettest.Eventually(t, soon, "the second has both buckets in view", second.view.Synced)
 	before, epoch := s.tap.length(), first.elector.Health().Epoch
 
-	p.shut()
+	p.Hold()
+	said := listen(p)
 	s.deployment("web", 2, "new", nil) // d1 gets another value, d2 the first
 	fleettest.Eventually(t, soon, "the second takes over", func() bool { return second.elector.Term() != nil })
 	n := wanted(t, "web", "new")
@@ -36,9 +38,9 @@ func TestReplicas_LateWriteIsRefusedAndNothingFlaps(t *testing.T) {
 	s.keys(map[string]string{"d2.web": n})
 	s.rest(second)
 
-	p.release()
+	p.Release()
 	fleettest.Eventually(t, soon, "the server refuses the late write", func() bool {
-		return p.refused(fleet.KeySubject(fleet.BucketDesiredState, "_applied.web")) // the batch's last
+		return said.refused(fleet.KeySubject(fleet.BucketDesiredState, "_applied.web")) // the batch's last
 	})
 	fleettest.Eventually(t, soon, "the first is a standby with both buckets in view", func() bool {
 		return first.view.Synced() && first.elector.Term() == nil
@@ -92,13 +94,13 @@ func TestReplicas_ABlindHolderHandsTheLeaseBack(t *testing.T) {
 	s.device("d1", nil)
 	s.deployment("web", 1, "a", nil)
 	s.whole()
-	p := newProxy(t, s.control.URL())
+	p := proxy.New(t, s.control.URL())
 	first := s.start(settings{instance: "first", controlURL: p.URL(), leaseTTL: 2 * time.Second})
 	s.keys(map[string]string{"d1.web": wanted(t, "web", "a")})
 	second := s.start(settings{instance: "second", leaseTTL: 2 * time.Second})
 	fleettest.Eventually(t, soon, "the second has both buckets in view", second.view.Synced)
 
-	p.shut()
+	p.Hold()
 	fleettest.Eventually(t, soon, "the second takes over", func() bool { return second.elector.Term() != nil && first.elector.Term() == nil })
 	s.deployment("web", 2, "b", nil)
 	s.keys(map[string]string{"d1.web": wanted(t, "web", "b")})

@@ -32,7 +32,7 @@ func launch(progress io.Writer) (*Server, func() error, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("make a data directory: %w", err)
 	}
-	s, process, err := run(binary, dir)
+	s, process, err := run(binary, dir, 0)
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -62,14 +62,15 @@ type announcement struct {
 	Kubeconfig string `json:"kubeconfig"`
 }
 
-func run(binary, dir string) (*Server, *child.Process, error) {
+// run starts the server on a port, or on a free one for 0.
+func run(binary, dir string, port int) (*Server, *child.Process, error) {
 	said := make(chan announcement, 1)
 	log := &tail{}
 	process, err := child.Start(child.Spec{
 		Name: "kubeapi", Path: binary, Stderr: log,
 		Args: []string{
 			"--data-dir", filepath.Join(dir, "data"), "--kubeconfig", filepath.Join(dir, "kubeconfig"),
-			"--port", "0", "--namespace", "fleet", "--fsync=false", "--exit-with-parent",
+			"--port", strconv.Itoa(port), "--namespace", "fleet", "--fsync=false", "--exit-with-parent",
 		},
 		OnStdoutLine: func(line string) {
 			var a announcement

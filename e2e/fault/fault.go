@@ -1,0 +1,33 @@
+// Package fault injects faults into a stack of package lab, one file for each kind, and records that it
+// did. A fault is real: a signal, a cut connection, a deleted stream, bytes written by hand.
+package fault
+
+import (
+	"harmony.dev/e2e/lab"
+)
+
+// Fault is something that goes wrong, and can be put right again.
+type Fault interface {
+	// Name is one word, or a few with hyphens, as recordings show it: "kill", "nats-cut".
+	Name() string
+	// Target is what it is done to: "reconciler-2 (pid 4711)", "desired-state".
+	Target() string
+	// Inject does it. Whatever fails is fatal to the test.
+	Inject(s *lab.Stack)
+	// Heal undoes it; for what heals by itself, or must not be undone, it does nothing.
+	Heal(s *lab.Stack)
+}
+
+// Inject records a fault and injects it.
+func Inject(s *lab.Stack, f Fault) {
+	s.T().Helper()
+	s.Injected(f.Name(), f.Target())
+	f.Inject(s)
+}
+
+// Heal records that a fault is healed, and heals it.
+func Heal(s *lab.Stack, f Fault) {
+	s.T().Helper()
+	s.Healed(f.Name(), f.Target())
+	f.Heal(s)
+}

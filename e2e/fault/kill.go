@@ -1,0 +1,40 @@
+package fault
+
+import (
+	"fmt"
+	"strings"
+
+	"harmony.dev/e2e/lab"
+)
+
+// Kill ends processes with SIGKILL; healed, they are started again.
+type Kill []*lab.Instance
+
+// Name implements [Fault].
+func (Kill) Name() string { return "kill" }
+
+// Target implements [Fault].
+func (k Kill) Target() string { return names(k) }
+
+// Inject implements [Fault].
+func (k Kill) Inject(*lab.Stack) {
+	for _, i := range k {
+		i.Kill()
+	}
+}
+
+// Heal implements [Fault].
+func (k Kill) Heal(*lab.Stack) {
+	for _, i := range k {
+		i.Start()
+	}
+}
+
+// names are the ids of instances with their process ids.
+func names(all []*lab.Instance) string {
+	var out []string
+	for _, i := range all {
+		out = append(out, fmt.Sprintf("%s (pid %d)", i.ID(), i.Pid()))
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,73 @@
+package lab
+
+import (
+	"strings"
+	"time"
+
+	"harmony.dev/fleet/fleettest/proxy"
+)
+
+// Network is the way of one process to NATS: a proxy in front of each server. What is done to it befalls
+// that process alone.
+type Network struct {
+	proxies []*proxy.Proxy
+	direct  string // instead of proxies, where time is measured
+}
+
+func (s *Stack) network() *Network {
+	if s.direct {
+		return &Network{direct: s.NATS.URL()}
+	}
+	n := &Network{}
+	for _, nd := range s.NATS.nodes {
+		n.proxies = append(n.proxies, proxy.New(s.t, nd.address()))
+	}
+	return n
+}
+
+// URL is where the process connects.
+func (n *Network) URL() string {
+	if n.direct != "" {
+		return n.direct
+	}
+	var urls []string
+	for _, p := range n.proxies {
+		urls = append(urls, p.URL())
+	}
+	return strings.Join(urls, ",")
+}
+
+// Cut ends its connections; it may connect again at once.
+func (n *Network) Cut() { n.each((*proxy.Proxy).Cut) }
+
+// Refuse ends its connections and takes no new ones until Accept.
+func (n *Network) Refuse() { n.each((*proxy.Proxy).Refuse) }
+
+// Accept takes connections again.
+func (n *Network) Accept() { n.each((*proxy.Proxy).Accept) }
+
+// Swallow drops all that is sent, both ways, without a word, while on.
+func (n *Network) Swallow(on bool) { n.each(func(p *proxy.Proxy) { p.Swallow(on) }) }
+
+// Delay holds everything up for so long, both ways.
+func (n *Network) Delay(d time.Duration) { n.each(func(p *proxy.Proxy) { p.Delay(d) }) }
+
+// CutAfter ends the connections once the server has sent so many bytes more.
+func (n *Network) CutAfter(bytes int) { n.each(func(p *proxy.Proxy) { p.CutAfter(bytes) }) }
+
+// Hold keeps what the process sends, until Release delivers it.
+func (n *Network) Hold() { n.each((*proxy.Proxy).Hold) }
+
+// Release delivers what was held.
+func (n *Network) Release() { n.each((*proxy.Proxy).Release) }
+
+// Watch calls the functions with what is said, see [proxy.Proxy.Watch].
+func (n *Network) Watch(sent, answered func([]byte)) {
+	n.each(func(p *proxy.Proxy) { p.Watch(sent, answered) })
+}
+
+func (n *Network) each(f func(*proxy.Proxy)) {
+	for _, p := range n.proxies {
+		f(p)
+	}
+}

@@ -1,0 +1,143 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"harmony.dev/e2e/record"
+	"harmony.dev/fleet"
+)
+
+// Picture is all that a fault may or may not change: every resource and every key.
+type Picture struct {
+	Resources map[string]Resource
+	Keys      map[string]map[string]Entry // by bucket; without book-keeping
+
+	listed []record.Write
+}
+
+// Picture takes one of the whole stack. Heartbeats are left out: they go on.
+func (s *Stack) Picture(ctx context.Context) (Picture, error) {
+	p := Picture{Resources: map[string]Resource{}, Keys: map[string]map[string]Entry{}}
+	var err error
+	if p.listed, err = s.API.Listed(ctx); err != nil {
+		return p, err
+	}
+	for _, w := range p.listed {
+		p.Resources[w.Resource+"/"+w.Name] = Resource{ResourceVersion: w.ResourceVersion, Status: string(w.Status)}
+	}
+	for _, b := range []string{fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketDeviceInfo, fleet.BucketDeviceState} {
+		if p.Keys[b], err = s.NATS.Keys(ctx, b); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// MustPicture is Picture for when the stack is healthy.
+func (s *Stack) MustPicture() Picture {
+	s.t.Helper()
+	p, err := s.Picture(s.t.Context())
+	if err != nil {
+		s.t.Fatalf("take a picture of the stack: %v", err)
+	}
+	return p
+}
+
+// AtRest waits until two pictures a second apart are equal, and returns the last. The checkers judge what
+// is there then: with every service ready, what is written must be what is wanted.
+func (s *Stack) AtRest() Picture {
+	s.t.Helper()
+	last := s.MustPicture()
+	at := time.Now()
+	s.Eventually(30*time.Second, "the stack at rest", func(ctx context.Context) error {
+		now, err := s.Picture(ctx)
+		if err != nil {
+			return err
+		}
+		if d := Difference(last, now); len(d) > 0 {
+			last, at = now, time.Now()
+			return fmt.Errorf("still changing: %v", d)
+		}
+		if time.Since(at) < time.Second {
+			return fmt.Errorf("not quiet for a second yet")
+		}
+		return nil
+	})
+	s.noteRest(last)
+	return last
+}
+
+// noteRest records a picture for the checkers. It counts as ready when every service answers, all of their
+// instances are ready and at rest, and one of each acts.
+func (s *Stack) noteRest(p Picture) {
+	if s.recorder == nil {
+		return
+	}
+	rest := &record.Rest{Resources: p.listed, Keys: map[string]map[string]record.Entry{}}
+	for bucket, keys := range p.Keys {
+		rest.Keys[bucket] = map[string]record.Entry{}
+		for key, e := range keys {
+			rest.Keys[bucket][key] = record.Entry{Revision: e.Revision, Value: e.Value, Stamp: e.Stamp}
+		}
+	}
+	rest.Ready = atRest(s.Health(s.t.Context())) == nil
+	s.note(record.Event{Rest: rest})
+}
+
+// atRest returns why these instances are not all ready and at rest, with one lease holder of each service.
+func atRest(hs []fleet.Health) error {
+	holders := map[string]int{}
+	for _, h := range hs {
+		if h.State != fleet.StateReady || !h.Ready {
+			return fmt.Errorf("%s is %s: %v", h.Instance, h.State, h.Reasons)
+		}
+		if h.Lease != nil && h.Lease.Held && h.Lease.Epoch > 0 {
+			holders[h.Service]++
+		}
+	}
+	for service, held := range holders {
+		if held != 1 {
+			return fmt.Errorf("%s has %d lease holders", service, held)
+		}
+	}
+	if len(holders) != len(fleet.Services()) {
+		return fmt.Errorf("lease holders: %v", holders)
+	}
+	return nil
+}
+
+// Difference names what differs between two pictures, at most ten things.
+func Difference(a, b Picture) []string {
+	out := Changed("", a.Resources, b.Resources)
+	for _, bucket := range slices.Sorted(maps.Keys(a.Keys)) {
+		out = append(out, Changed(bucket+"/", a.Keys[bucket], b.Keys[bucket])...)
+	}
+	if more := len(out) - 10; more > 0 {
+		out = append(out[:10], fmt.Sprintf("and %d more", more))
+	}
+	return out
+}
+
+// Changed names the keys whose values differ between two maps.
+func Changed[V comparable](prefix string, a, b map[string]V) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(a)) {
+		v, ok := b[k]
+		switch {
+		case !ok:
+			out = append(out, fmt.Sprintf("%s%s is gone", prefix, k))
+		case v != a[k]:
+			out = append(out, fmt.Sprintf("%s%s changed from %v to %v", prefix, k, a[k], v))
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(b)) {
+		if _, ok := a[k]; !ok {
+			out = append(out, fmt.Sprintf("%s%s is new", prefix, k))
+		}
+	}
+	return out
+}

@@ -1,0 +1,105 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"harmony.dev/e2e/invariant"
+	"harmony.dev/e2e/record"
+)
+
+// resultsVariable names the file that results are appended to, one line of JSON for each test that made a
+// stack.
+const resultsVariable = "E2E_RESULTS"
+
+// Result is what one run of a scenario showed.
+type Result struct {
+	Test       string         `json:"test"`
+	At         time.Time      `json:"at"`
+	Stack      string         `json:"stack"` // "processes"
+	Nodes      int            `json:"nodes"` // of NATS
+	Passed     bool           `json:"passed"`
+	Seconds    float64        `json:"seconds"` // the whole test
+	Measured   []Measure      `json:"measured,omitempty"`
+	Faults     []string       `json:"faults"`     // that were injected, by name, in order
+	Violations int            `json:"violations"` // of invariants: wrong writes among them
+	Sometimes  map[string]int `json:"sometimes"`  // how often each fault path was reached
+}
+
+// Measure is a time that a scenario measured.
+type Measure struct {
+	What    string  `json:"what"` // "takeover after SIGKILL"
+	Seconds float64 `json:"seconds"`
+	Limit   float64 `json:"limit,omitempty"` // seconds; 0: none
+}
+
+// Measured notes a time and shows it; the test fails when it is over the limit, unless that is 0.
+func (s *Stack) Measured(what string, took, limit time.Duration) {
+	s.t.Helper()
+	text := ""
+	if limit > 0 {
+		text = fmt.Sprintf(" (limit %s)", limit)
+	}
+	s.t.Logf("%s: %s%s", what, took.Round(time.Millisecond), text)
+	if limit > 0 && took > limit {
+		s.t.Errorf("%s took %s, the limit is %s", what, took.Round(time.Millisecond), limit)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.measured = append(s.measured, Measure{What: what, Seconds: took.Seconds(), Limit: limit.Seconds()})
+}
+
+// judge ends the recording, runs the checkers over it, and keeps what a failed test needs.
+func (s *Stack) judge() {
+	if s.recorder == nil {
+		return
+	}
+	recording := s.recorder.Stop()
+	violations := invariant.Judge(recording)
+	if len(violations) > 0 {
+		s.t.Errorf("%d violations:\n%s", len(violations), invariant.Text(violations, 20))
+	}
+	s.report(recording, len(violations))
+	if s.t.Failed() {
+		path := s.dir + "/recording.jsonl"
+		if err := record.Save(path, recording); err != nil {
+			s.t.Errorf("keep the recording: %v", err)
+		}
+		s.t.Logf("the recording is %s; judge it again with 'go run ./e2e/cmd/judge %s'", path, path)
+	}
+}
+
+// report appends the result to the file that the environment names, if it does.
+func (s *Stack) report(recording record.Recording, violations int) {
+	path := os.Getenv(resultsVariable)
+	if path == "" {
+		return
+	}
+	r := Result{
+		Test: s.t.Name(), At: time.Now().UTC(), Stack: stackKind, Nodes: s.replicas, Passed: !s.t.Failed(),
+		Seconds: time.Since(s.began).Seconds(), Measured: s.measured, Faults: []string{},
+		Violations: violations, Sometimes: invariant.Sometimes(recording),
+	}
+	for _, e := range recording {
+		if e.Fault != nil && !e.Fault.Healed {
+			r.Faults = append(r.Faults, e.Fault.Name)
+		}
+	}
+	line, err := json.Marshal(r)
+	if err != nil {
+		s.t.Errorf("write the result: %v", err)
+		return
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err == nil {
+		_, err = f.Write(append(line, '\n'))
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		s.t.Errorf("write the result: %v", err)
+	}
+}

@@ -1,0 +1,40 @@
+package record
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/rpc"
+)
+
+// sampleHealth asks every instance how it is, again and again, and records what changed.
+func (r *Recorder) sampleHealth(ctx context.Context) {
+	last := map[string]string{}
+	for pause(ctx, 500*time.Millisecond) {
+		for _, service := range fleet.Services() {
+			all, err := rpc.CallEvery[struct{}, fleet.Health](ctx, r.cfg.NATS, fleet.HealthEndpoint(service), struct{}{}, 200*time.Millisecond)
+			if err != nil {
+				continue // nobody answers, or the server is away
+			}
+			for _, h := range all {
+				e := summary(h)
+				if text := fmt.Sprint(*e); last[h.Instance] != text {
+					last[h.Instance] = text
+					r.Add(Event{Health: e})
+				}
+			}
+		}
+	}
+}
+
+func summary(h fleet.Health) *Health {
+	out := &Health{Service: h.Service, Instance: h.Instance, State: h.State, Ready: h.Ready, Reasons: h.Reasons}
+	out.Held = h.Lease != nil && h.Lease.Held
+	for _, s := range h.Sources {
+		out.Poison += s.Poison
+		out.Pass += s.Pass
+	}
+	return out
+}

@@ -1,0 +1,77 @@
+package record
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"harmony.dev/fleet"
+)
+
+// resourceTap records the writes to one kind of resource.
+type resourceTap struct {
+	recorder *Recorder
+	kind     string
+	resource string
+}
+
+func (w *resourceTap) run(ctx context.Context) {
+	for {
+		w.follow(ctx)
+		if !pause(ctx, 50*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// follow lists once and then watches, until the watch ends.
+func (w *resourceTap) follow(ctx context.Context) {
+	gvr := schema.GroupVersionResource{Group: fleet.Group, Version: fleet.Version, Resource: w.resource}
+	resources := w.recorder.cfg.Resources.Resource(gvr).Namespace(w.recorder.cfg.Namespace)
+	list, err := resources.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return
+	}
+	for i := range list.Items {
+		w.recorder.Add(Event{Write: ReadResource(WriteListed, w.kind, &list.Items[i])})
+	}
+	events, err := resources.Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+	if err != nil {
+		return
+	}
+	defer events.Stop()
+	for e := range events.ResultChan() {
+		kind, ok := map[watch.EventType]WriteKind{watch.Added: WriteAdded, watch.Modified: WriteModified, watch.Deleted: WriteDeleted}[e.Type]
+		u, isResource := e.Object.(*unstructured.Unstructured)
+		if !ok || !isResource {
+			return
+		}
+		w.recorder.Add(Event{Write: ReadResource(kind, w.kind, u)})
+	}
+}
+
+// ReadResource returns what a recording keeps of a resource.
+func ReadResource(kind WriteKind, resource string, u *unstructured.Unstructured) *Write {
+	return &Write{
+		Kind: kind, Resource: resource, Name: u.GetName(), UID: string(u.GetUID()),
+		ResourceVersion: u.GetResourceVersion(), Generation: u.GetGeneration(),
+		Deleting: u.GetDeletionTimestamp() != nil, Finalizers: u.GetFinalizers(), Labels: u.GetLabels(),
+		Spec: raw(u.Object["spec"]), Status: raw(u.Object["status"]),
+	}
+}
+
+func raw(v any) json.RawMessage {
+	if v == nil {
+		return nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil // what came as JSON can be written as such
+	}
+	return b
+}
