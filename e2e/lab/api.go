@@ -98,9 +98,24 @@ func (a *API) CreateDevice(name string, labels map[string]string) {
 // Delete asks for a resource to be deleted; finalizers may keep it.
 func (a *API) Delete(kind, name string) {
 	a.t.Helper()
-	if err := a.resource(kind).Delete(a.t.Context(), name, metav1.DeleteOptions{}); err != nil {
+	if err := a.TryDelete(kind, name); err != nil {
 		a.t.Fatalf("delete %s %s: %v", kind, name, err)
 	}
+}
+
+// TryDelete is Delete for what may be gone already.
+func (a *API) TryDelete(kind, name string) error {
+	return a.resource(kind).Delete(a.t.Context(), name, metav1.DeleteOptions{})
+}
+
+// TryPatch merges a patch (RFC 7386) into a resource, as "kubectl patch --type merge" does.
+func (a *API) TryPatch(kind, name string, patch any) error {
+	doc, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	_, err = a.resource(kind).Patch(a.t.Context(), name, types.MergePatchType, doc, metav1.PatchOptions{FieldManager: "lab"})
+	return err
 }
 
 // Get reads a resource.

@@ -245,13 +245,16 @@ func (s *Stack) Health(ctx context.Context) []fleet.Health {
 // one lease holder.
 func (s *Stack) WaitReady(n int) {
 	s.t.Helper()
-	s.Eventually(60*time.Second, fmt.Sprintf("%d instances at rest", n), func(ctx context.Context) error {
-		hs := s.Health(ctx)
-		if len(hs) != n {
-			return fmt.Errorf("%d of %d instances answer", len(hs), n)
-		}
-		return atRest(hs)
-	})
+	s.Eventually(60*time.Second, fmt.Sprintf("%d instances at rest", n), func(ctx context.Context) error { return s.Ready(ctx, n) })
+}
+
+// Ready returns why not n instances answer, all of them at rest.
+func (s *Stack) Ready(ctx context.Context, n int) error {
+	hs := s.Health(ctx)
+	if len(hs) != n {
+		return fmt.Errorf("%d of %d instances answer", len(hs), n)
+	}
+	return atRest(hs)
 }
 
 func openLog(t testing.TB, dir, name string) *os.File {

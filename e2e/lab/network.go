@@ -66,6 +66,11 @@ func (n *Network) Watch(sent, answered func([]byte)) {
 	n.each(func(p *proxy.Proxy) { p.Watch(sent, answered) })
 }
 
+// Filter is Watch for functions that say what to pass on, see [proxy.Proxy.Filter].
+func (n *Network) Filter(sent, answered func([]byte) bool) {
+	n.each(func(p *proxy.Proxy) { p.Filter(sent, answered) })
+}
+
 func (n *Network) each(f func(*proxy.Proxy)) {
 	for _, p := range n.proxies {
 		f(p)

@@ -2,11 +2,13 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"harmony.dev/e2e/invariant"
 	"harmony.dev/e2e/record"
 	"harmony.dev/fleet"
 )
@@ -67,16 +69,33 @@ func (s *Stack) AtRest() Picture {
 		}
 		return nil
 	})
-	s.noteRest(last)
+	s.note(record.Event{Rest: s.rest(last)})
 	return last
 }
 
-// noteRest records a picture for the checkers. It counts as ready when every service answers, all of their
+// Converged waits until n instances are ready and what is written is what is wanted, as the checkers judge
+// it, and then until nothing changes any more.
+func (s *Stack) Converged(within time.Duration, n int) {
+	s.t.Helper()
+	s.Eventually(within, "what is written to be what is wanted", func(ctx context.Context) error {
+		if err := s.Ready(ctx, n); err != nil {
+			return err
+		}
+		p, err := s.Picture(ctx)
+		if err != nil {
+			return err
+		}
+		if violations := invariant.Judge(record.Recording{{At: time.Now(), Rest: s.rest(p)}}); len(violations) > 0 {
+			return errors.New(invariant.Text(violations, 5))
+		}
+		return nil
+	})
+	s.AtRest()
+}
+
+// rest is a picture for the checkers. It counts as ready when every service answers, all of their
 // instances are ready and at rest, and one of each acts.
-func (s *Stack) noteRest(p Picture) {
-	if s.recorder == nil {
-		return
-	}
+func (s *Stack) rest(p Picture) *record.Rest {
 	rest := &record.Rest{Resources: p.listed, Keys: map[string]map[string]record.Entry{}}
 	for bucket, keys := range p.Keys {
 		rest.Keys[bucket] = map[string]record.Entry{}
@@ -85,7 +104,7 @@ func (s *Stack) noteRest(p Picture) {
 		}
 	}
 	rest.Ready = atRest(s.Health(s.t.Context())) == nil
-	s.note(record.Event{Rest: rest})
+	return rest
 }
 
 // atRest returns why these instances are not all ready and at rest, with one lease holder of each service.

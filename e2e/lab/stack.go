@@ -135,6 +135,9 @@ func (s *Stack) note(e record.Event) {
 	}
 }
 
+// Recording is what was recorded so far.
+func (s *Stack) Recording() record.Recording { return s.recorder.Recording() }
+
 // Injected records that a fault was injected. Package fault calls it.
 func (s *Stack) Injected(fault, target string) {
 	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: stackKind, Target: target}})

@@ -26,8 +26,8 @@ type Proxy struct {
 	budget   int           // bytes from the server after which all connections are cut, while > 0
 	held     chan struct{} // closed when what clients send may pass
 	late     bool          // what was held is delivered although its client may have gone
-	sent     func([]byte)
-	answered func([]byte)
+	sent     func([]byte) bool
+	answered func([]byte) bool
 }
 
 // New starts a proxy in front of a server, "127.0.0.1:4222" or "nats://127.0.0.1:4222". It ends with the
@@ -105,6 +105,15 @@ func (p *Proxy) CutAfter(n int) { p.set(func() { p.budget = n }) }
 // Watch calls sent with what clients send, before it is passed on, and answered with what the server
 // sends. They are called from several goroutines, and must not keep the slice.
 func (p *Proxy) Watch(sent, answered func([]byte)) {
+	p.Filter(
+		func(b []byte) bool { sent(b); return true },
+		func(b []byte) bool { answered(b); return true },
+	)
+}
+
+// Filter is Watch for functions that say whether to pass on what they saw: what they return false for is
+// lost. They may block, which delays it.
+func (p *Proxy) Filter(sent, answered func([]byte) bool) {
 	p.set(func() { p.sent, p.answered = sent, answered })
 }
 
@@ -194,12 +203,10 @@ func (p *Proxy) forward(server, client net.Conn) {
 		p.mu.Lock()
 		sent, held, delay := p.sent, p.held, p.delay
 		p.mu.Unlock()
-		if sent != nil && n > 0 {
-			sent(buf[:n])
-		}
+		pass := n > 0 && (sent == nil || sent(buf[:n]))
 		<-held
 		time.Sleep(delay)
-		if n > 0 && !p.swallows() {
+		if pass && !p.swallows() {
 			if _, err := server.Write(buf[:n]); err != nil {
 				return
 			}
@@ -222,11 +229,9 @@ func (p *Proxy) back(client, server net.Conn) {
 		p.mu.Lock()
 		answered, delay := p.answered, p.delay
 		p.mu.Unlock()
-		if answered != nil && n > 0 {
-			answered(buf[:n])
-		}
+		pass := n > 0 && (answered == nil || answered(buf[:n]))
 		time.Sleep(delay)
-		if n > 0 && !p.swallows() {
+		if pass && !p.swallows() {
 			if p.spent(n) {
 				return
 			}
