@@ -22,6 +22,12 @@ GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
 # Parameters of single targets.
 S     ?=
 COUNT ?= 1
+SEED  ?=
+SWEEP ?=
+DURATION ?= 2m
+TIMEOUT  ?= 120m
+export SEED SWEEP DURATION
+export E2E_COMMIT = $(COMMIT)
 FUZZTIME ?= 30s
 
 .PHONY: help
@@ -58,17 +64,44 @@ dev: build ## build, then run the whole stack with 24 simulated devices
 ## Test
 ##
 
+# Tests of these start stacks of processes, and have targets of their own.
+STACKS   := ./e2e/scenarios ./e2e/sweep
+COMMIT   := $(shell git describe --always --dirty 2>/dev/null)
+
 .PHONY: test
-test: build peers ## run all tests: unit, integration on real servers, scenarios
-	go test -race -count=1 $(filter-out ./e2e/...,$(PACKAGES))
+test: build peers ## run all tests: unit, integration on real servers, scenarios, a short sweep and soak
+	go test -race -count=1 $(filter-out ./e2e/...,$(PACKAGES)) ./e2e/invariant ./e2e/record ./e2e/report
 	GOWORK=off $(SHIPPED) go -C $(HEAVY) test -count=1 ./...
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory sweep SWEEP=6
+	@$(MAKE) --no-print-directory soak DURATION=2m
 
-.PHONY: e2e
-e2e: build peers ## run the scenarios on real processes (S=R06: one; COUNT=n: n times)
+.PHONY: race
+race: build peers
 	@for s in patcher reconciler aggregator; do go build -race -o bin/race/fleet-$$s ./services/$$s; done
 	@go build -race -o bin/race/fleet-sim ./agent/cmd/fleet-sim
-	go test -race -count=$(COUNT) -v -timeout 40m ./e2e/... $(if $(S),-run 'Test$(S)_')
+
+.PHONY: e2e
+e2e: race ## run the scenarios on real processes (S=R06: one; COUNT=n: n times; SEED=n: again)
+	@rm -f bin/results.jsonl
+	E2E_RESULTS=$(or $(E2E_RESULTS),$(CURDIR)/bin/results.jsonl) go test -race -count=$(COUNT) -v -timeout $(TIMEOUT) ./e2e/scenarios $(if $(S),-run 'Test$(S)_')
+	$(if $(S),,@go run ./e2e/cmd/recovery reached $(or $(E2E_RESULTS),bin/results.jsonl))
+
+.PHONY: sweep
+sweep: race ## kill the operator after each of its effects (SWEEP=n: after n of them; SEED=n)
+	go test -race -count=1 -v -timeout $(TIMEOUT) ./e2e/sweep
+
+.PHONY: soak
+soak: race ## random edits, restarts and faults (DURATION=10m SEED=n)
+	go test -race -count=1 -v -timeout $(TIMEOUT) ./e2e/soak
+
+.PHONY: mutants
+mutants: build peers ## take one guard at a time out of the product and see its scenario fail (COUNT=n SEED=n: some)
+	@scripts/mutants $(if $(filter command line,$(origin COUNT)),$(COUNT) $(SEED))
+
+.PHONY: recovery
+recovery: race ## run the scenarios five times and write docs/recovery.md (RUNS=file: from results that are there)
+	@scripts/recovery $(RUNS)
 
 .PHONY: bench
 bench: ## run the benchmarks of the hot paths, and of the raw NATS limits beside them

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"testing"
 	"time"
 
 	"harmony.dev/e2e/invariant"
@@ -54,6 +55,7 @@ func (s *Stack) Measured(what string, took, limit time.Duration) {
 // judge ends the recording, runs the checkers over it, and keeps what a failed test needs.
 func (s *Stack) judge() {
 	if s.recorder == nil {
+		s.report(nil, 0)
 		return
 	}
 	recording := s.recorder.Stop()
@@ -87,9 +89,37 @@ func (s *Stack) report(recording record.Recording, violations int) {
 			r.Faults = append(r.Faults, e.Fault.Name)
 		}
 	}
-	line, err := json.Marshal(r)
+	appendResult(s.t, path, r)
+}
+
+// Run is what a run of something other than a scenario showed: a soak, a sweep, the mutants.
+type Run struct {
+	Name    string    `json:"name"` // "soak"
+	At      time.Time `json:"at"`
+	Commit  string    `json:"commit"`
+	Command string    `json:"command"` // to repeat it: "make soak DURATION=10m SEED=42"
+	Result  string    `json:"result"`  // "61 rounds, 0 violations"
+}
+
+// commitVariable names the commit that runs, for [Run].
+const commitVariable = "E2E_COMMIT"
+
+// Report shows the result of a run, and appends it to the file that the environment names, if it does.
+func Report(t testing.TB, r Run) {
+	t.Helper()
+	t.Logf("%s: %s", r.Name, r.Result)
+	if path := os.Getenv(resultsVariable); path != "" {
+		r.At, r.Commit = time.Now().UTC(), os.Getenv(commitVariable)
+		appendResult(t, path, map[string]Run{"run": r})
+	}
+}
+
+// appendResult adds a line to a results file.
+func appendResult(t testing.TB, path string, result any) {
+	t.Helper()
+	line, err := json.Marshal(result)
 	if err != nil {
-		s.t.Errorf("write the result: %v", err)
+		t.Errorf("write the result: %v", err)
 		return
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -100,6 +130,6 @@ func (s *Stack) report(recording record.Recording, violations int) {
 		err = f.Close()
 	}
 	if err != nil {
-		s.t.Errorf("write the result: %v", err)
+		t.Errorf("write the result: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -37,6 +38,10 @@ func TestSoak(t *testing.T) {
 			}
 			t.Logf("round %d: well (%d actions)", len(played), len(round))
 		}
+	})
+	lab.Report(t, lab.Run{
+		Name: "soak", Command: fmt.Sprintf("make soak DURATION=%s SEED=%d", duration, seed),
+		Result: fmt.Sprintf("%d rounds, %s", len(played), map[bool]string{true: "no violation", false: "failed"}[ok]),
 	})
 	if ok {
 		return

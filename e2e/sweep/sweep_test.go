@@ -71,20 +71,25 @@ func TestSweep(t *testing.T) {
 		}
 		sample = min(n, len(effects))
 	}
-	start, reached := time.Now(), 0
+	reached := 0
 	for _, n := range random.Perm(len(effects))[:sample] {
 		if th.kill(effects[n], want) {
 			reached++
 		}
 	}
-	t.Logf("killed after %d of %d effects, %d of them reached, in %s", sample, len(effects), reached, time.Since(start).Round(time.Second))
 	if reached*10 < sample*8 {
 		t.Errorf("only %d of %d effects were reached", reached, sample)
 	}
-	for i, n := range random.Perm(len(deliveries))[:min(max(sample/4, 2), len(deliveries))] {
+	disturbed := min(max(sample/4, 2), len(deliveries))
+	for i, n := range random.Perm(len(deliveries))[:disturbed] {
 		th.disturb(deliveries[n], i%2 == 0, want)
 	}
 	th.stack.AtRest()
+	lab.Report(t, lab.Run{
+		Name: "sweep", Command: fmt.Sprintf("make sweep SEED=%d", seed) + map[bool]string{true: "", false: fmt.Sprintf(" SWEEP=%d", sample)}[sample == len(effects)],
+		Result: fmt.Sprintf("killed after %d of %d effects (%d came in that telling), %d deliveries lost or late: %s",
+			sample, len(effects), reached, disturbed, map[bool]string{true: "failed", false: "same bytes and writes"}[t.Failed()]),
+	})
 }
 
 // refer tells the story undisturbed.
