@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -231,14 +232,20 @@ func (i *Instance) end() {
 
 // Health asks every replica of every service.
 func (s *Stack) Health(ctx context.Context) []fleet.Health {
-	var all []fleet.Health
-	for _, service := range fleet.Services() {
-		hs, err := rpc.CallEvery[struct{}, fleet.Health](ctx, s.Conn(), fleet.HealthEndpoint(service), struct{}{}, 300*time.Millisecond)
-		if err == nil {
-			all = append(all, hs...)
-		}
+	nc := s.Conn()
+	services := fleet.Services()
+	answers := make([][]fleet.Health, len(services))
+	var wg sync.WaitGroup
+	for i, service := range services {
+		wg.Go(func() {
+			hs, err := rpc.CallEvery[struct{}, fleet.Health](ctx, nc, fleet.HealthEndpoint(service), struct{}{}, 300*time.Millisecond)
+			if err == nil {
+				answers[i] = hs
+			}
+		})
 	}
-	return all
+	wg.Wait()
+	return slices.Concat(answers...)
 }
 
 // WaitReady waits until n instances answer, all of them at rest: state ready, and each service has

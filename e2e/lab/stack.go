@@ -135,9 +135,6 @@ func (s *Stack) note(e record.Event) {
 	}
 }
 
-// Recording is what was recorded so far.
-func (s *Stack) Recording() record.Recording { return s.recorder.Recording() }
-
 // Injected records that a fault was injected. Package fault calls it.
 func (s *Stack) Injected(fault, target string) {
 	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: stackKind, Target: target}})
@@ -159,6 +156,14 @@ func (s *Stack) Steady(f func()) {
 	s.note(record.Event{Steady: &record.Steady{}})
 	defer s.note(record.Event{Steady: &record.Steady{End: true}})
 	f()
+}
+
+// Recorded is what was recorded so far; nil when nothing is.
+func (s *Stack) Recorded() record.Recording {
+	if s.recorder == nil {
+		return nil
+	}
+	return s.recorder.Recording()
 }
 
 // Instances are all processes of a service, or all of the stack for "".

@@ -72,7 +72,7 @@ func (p *player) play(round Round) []invariant.Violation {
 		fault.Heal(p.stack, f)
 	}
 	p.quiet()
-	return invariant.Judge(p.stack.Recording())
+	return invariant.Judge(p.stack.Recorded())
 }
 
 // fault returns what an action injects, nil for an edit.

@@ -104,7 +104,7 @@ func (th *theatre) refer() (reference, []Effect, []Effect) {
 		th.stack.Eventually(30*time.Second, st.name, func(ctx context.Context) error { return st.done(ctx, s) })
 		ref.outcomes = append(ref.outcomes, s.outcome(th.stack.AtRest()))
 	}
-	ref.operations = s.operations(th.stack.Recording())
+	ref.operations = s.operations(th.stack.Recorded())
 	var effects, deliveries []Effect
 	for _, o := range th.observers {
 		e, d := o.counted()
@@ -193,7 +193,7 @@ func (th *theatre) tell(title string, want reference) {
 			return nil
 		})
 	}
-	if d := differences(want.operations, s.operations(th.stack.Recording())); len(d) > 0 {
+	if d := differences(want.operations, s.operations(th.stack.Recorded())); len(d) > 0 {
 		th.t.Errorf("%s: other writes than in the reference run:\n%s", title, strings.Join(d, "\n"))
 	}
 	th.t.Logf("%s: same outcome, %s", title, time.Since(start).Round(100*time.Millisecond))
