@@ -36,9 +36,48 @@ func reads(field string) bool {
 	return false
 }
 
-// differences compares a stream's configuration with the wanted one, field by field as they are on
-// the wire, and describes what differs. With relied set, only the fields that it accepts count.
+// fixed lists the settings that the server does not let anybody change on an existing stream, or not in
+// the direction that a bucket wants.
+func fixed(field string) bool {
+	switch field {
+	case "name", "storage", "retention", "max_consumers", "mirror", "sealed", "deny_purge",
+		"allow_msg_counter", "allow_msg_schedules", "persist_mode", "template_owner":
+		return true
+	}
+	return false
+}
+
+// difference is a setting of a stream that is not as the bucket needs it. Got and want are as on the wire,
+// empty for unset.
+type difference struct {
+	field     string
+	got, want json.RawMessage
+}
+
+// String describes the difference: "allow_atomic is unset, must be true".
+func (d difference) String() string {
+	return fmt.Sprintf("%s is %s, must be %s", d.field, text(d.got), text(d.want))
+}
+
+// differences compares a stream's configuration with the wanted one and describes what differs. With relied
+// set, only the fields that it accepts count.
 func differences(want, got api.StreamConfig, relied func(field string) bool) ([]string, error) {
+	ds, err := differ(want, got, relied)
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for _, d := range ds {
+		texts = append(texts, d.String())
+	}
+	if relied == nil && got.FirstSeq < oldestFirstSeq {
+		texts = append(texts, fmt.Sprintf("first_seq is %d, must be the time of creation in microseconds", got.FirstSeq))
+	}
+	return texts, nil
+}
+
+// differ compares field by field as they are on the wire.
+func differ(want, got api.StreamConfig, relied func(field string) bool) ([]difference, error) {
 	w, err := fields(want)
 	if err != nil {
 		return nil, err
@@ -49,17 +88,14 @@ func differences(want, got api.StreamConfig, relied func(field string) bool) ([]
 	}
 	all := maps.Clone(w)
 	maps.Copy(all, g)
-	var diffs []string
+	var ds []difference
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if free(name) || relied != nil && !relied(name) || text(w[name]) == text(g[name]) {
 			continue
 		}
-		diffs = append(diffs, fmt.Sprintf("%s is %s, must be %s", name, text(g[name]), text(w[name])))
+		ds = append(ds, difference{field: name, got: g[name], want: w[name]})
 	}
-	if relied == nil && got.FirstSeq < oldestFirstSeq {
-		diffs = append(diffs, fmt.Sprintf("first_seq is %d, must be the time of creation in microseconds", got.FirstSeq))
-	}
-	return diffs, nil
+	return ds, nil
 }
 
 // compareFleet reports whether the stream belongs to the fleet.

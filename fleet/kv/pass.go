@@ -40,9 +40,6 @@ type reading struct {
 // open prepares a pass: the consumer first, then the barrier.
 func (r *Reflector) open(ctx context.Context) (*reading, error) {
 	b := r.cfg.Bucket
-	if err := r.provision(ctx); err != nil {
-		return nil, err
-	}
 	c, err := openConsumer(ctx, b, r.cfg.Filter)
 	if err != nil {
 		return nil, err

@@ -109,6 +109,9 @@ func (r *Reflector) read(ctx context.Context, connection <-chan nats.Status) (sy
 	drainStatus(connection)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := r.provision(ctx); err != nil {
+		return false, err
+	}
 	p, err := r.open(ctx)
 	if err != nil {
 		return false, err
