@@ -64,7 +64,7 @@ func (p *program) app() *cli.App {
 		Version:              service.BuildVersion(),
 		EnableBashCompletion: true,
 		Flags:                p.connectionFlags(),
-		Commands:             []*cli.Command{p.getCommand(), p.statusCommand(), p.devCommand(), p.versionCommand()},
+		Commands:             []*cli.Command{p.getCommand(), p.statusCommand(), p.doctorCommand(), p.devCommand(), p.versionCommand()},
 		Action:               unknownCommand,
 		OnUsageError:         wrongFlag,
 		ExitErrHandler:       func(*cli.Context, error) {}, // run decides

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,10 @@ func TestRun_WrongCommandLinesEndWithTwoAndNameWhatIsWrong(t *testing.T) {
 		{"--nonsense", "unknown flag --nonsense"},
 		{"status now", `got "now"`},
 		{"version -o toml", `unknown output "toml"`},
+		{"doctor now", `got "now"`},
+		{"doctor -o toml", `unknown output "toml"`},
+		{"doctor --limit=-1", "--grace and --limit"},
+		{"doctor --within 0s", "must be positive"},
 		{"dev --devices=-1", "--devices -1"},
 		{"dev --port 1", "unknown flag --port"},
 		{"status --nats-url nats://127.0.0.1:1 --nats-context prod", "exclude each other"},
@@ -80,12 +85,13 @@ type operator struct {
 	t       *testing.T
 	nc      *nats.Conn
 	devices []fleet.DeviceView
-	state   fleet.State // of the services
+	state   atomic.Value // the fleet.State of the services
 }
 
 func startOperator(t *testing.T) (*operator, string) {
 	srv := fleettest.NATS(t)
-	o := &operator{t: t, nc: srv.Conn(t), state: fleet.StateReady}
+	o := &operator{t: t, nc: srv.Conn(t)}
+	o.state.Store(fleet.StateReady)
 	for _, name := range []string{"pi-1", "pi-2", "pi-3"} {
 		at := time.Now().Add(-5 * time.Second)
 		o.devices = append(o.devices, fleet.DeviceView{
@@ -104,7 +110,7 @@ func (o *operator) serve(service string, ready bool, more func(*rpc.Server)) {
 	}
 	err = rpc.Handle(s, fleet.HealthEndpoint(service), func(context.Context, struct{}) (fleet.Health, error) {
 		h := fleet.Health{
-			Service: service, Instance: service + "-1", State: o.state, Ready: ready,
+			Service: service, Instance: service + "-1", State: o.state.Load().(fleet.State), Ready: ready,
 			Reasons: []fleet.Reason{}, Lease: &fleet.LeaseHealth{Held: true, Epoch: 7},
 			Sources: []fleet.Source{{Name: "desired-state", Synced: ready, Done: 1, Total: 2, Reason: "reading"}},
 		}
@@ -179,7 +185,7 @@ func TestGet_UnknownNameIsAnError(t *testing.T) {
 
 func TestStatus_ExitCodeIsZeroOnlyWhenAllAreReady(t *testing.T) {
 	o, url := startOperator(t)
-	args := []string{"status", "--nats-url", url, "--wait", "200ms"}
+	args := []string{"status", "--nats-url", url, "--wait", "2s"}
 	o.serve(fleet.ServicePatcher, true, nil)
 	o.serve(fleet.ServiceReconciler, true, nil)
 	code, stdout, stderr := invoke(t.Context(), args...)
@@ -190,11 +196,11 @@ func TestStatus_ExitCodeIsZeroOnlyWhenAllAreReady(t *testing.T) {
 	if code, stdout, stderr = invoke(t.Context(), args...); code != 0 || !strings.Contains(stdout, "holds") {
 		t.Errorf("all ready: exit %d, stderr %q, stdout\n%s", code, stderr, stdout)
 	}
-	o.state = fleet.StateHeld
+	o.state.Store(fleet.StateHeld)
 	if code, stdout, stderr = invoke(t.Context(), args...); code != 1 || !strings.Contains(stdout, "held") {
 		t.Errorf("held: exit %d, stderr %q, stdout\n%s", code, stderr, stdout)
 	}
-	o.state = fleet.StateReady
+	o.state.Store(fleet.StateReady)
 	o.serve(fleet.ServicePatcher, false, nil)
 	if code, stdout, stderr = invoke(t.Context(), args...); code != 1 || !strings.Contains(stdout, "desired-state 50%") {
 		t.Errorf("a replica that is not ready: exit %d, stderr %q, stdout\n%s", code, stderr, stdout)

@@ -2,7 +2,7 @@
 // the operator knows and how it is.
 //
 // Data goes to standard output, all else to standard error. Exit codes: 0 done, 1 it did not work (for
-// "status": not all services are ready), 2 the command line is wrong.
+// "status": not all services are ready; for "doctor": something was found), 2 the command line is wrong.
 package main
 
 import (
