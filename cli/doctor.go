@@ -70,7 +70,7 @@ func (p *program) doctor(c *cli.Context) error {
 	}
 	defer nc.Close()
 	services, err := gatherHealth(c.Context, nc, c.Duration("wait"))
-	if c.Context.Err() != nil {
+	if c.Err() != nil {
 		return errStopped
 	}
 	if err != nil {
