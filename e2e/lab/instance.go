@@ -45,6 +45,7 @@ func (s *Stack) Start(service string, flags ...string) *Instance {
 	i.args = []string{
 		"--nats-url", i.NATS.URL(), "--fleet", s.Fleet, "--instance", id, "--exit-with-parent",
 		"--lease-ttl", LeaseTTL.String(), "--log-level", "debug", "--kv-replicas", strconv.Itoa(s.replicas),
+		"--http-address-file", i.addressFile(),
 	}
 	if service == fleet.ServicePatcher {
 		kubeconfig := s.Kube.Kubeconfig

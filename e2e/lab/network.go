@@ -55,6 +55,9 @@ func (n *Network) Delay(d time.Duration) { n.each(func(p *proxy.Proxy) { p.Delay
 // CutAfter ends the connections once the server has sent so many bytes more.
 func (n *Network) CutAfter(bytes int) { n.each(func(p *proxy.Proxy) { p.CutAfter(bytes) }) }
 
+// Pieces has what the servers send passed on in pieces of at most so many bytes.
+func (n *Network) Pieces(bytes int) { n.each(func(p *proxy.Proxy) { p.Pieces(bytes) }) }
+
 // Hold keeps what the process sends, until Release delivers it.
 func (n *Network) Hold() { n.each((*proxy.Proxy).Hold) }
 

@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// buffer is how many bytes are passed on at once, at most.
+const buffer = 32 << 10
+
 // Proxy passes connections on to one server.
 type Proxy struct {
 	listener net.Listener
@@ -23,6 +26,7 @@ type Proxy struct {
 	hole     bool
 	delay    time.Duration
 	accepted int
+	piece    int           // most bytes to take from the server at once
 	budget   int           // bytes from the server after which all connections are cut, while > 0
 	held     chan struct{} // closed when what clients send may pass
 	late     bool          // what was held is delivered although its client may have gone
@@ -41,7 +45,7 @@ func New(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatalf("listen for a proxy: %v", err)
 	}
-	p := &Proxy{listener: l, target: target, ended: make(chan struct{}), conns: map[net.Conn]struct{}{}, held: make(chan struct{})}
+	p := &Proxy{listener: l, target: target, ended: make(chan struct{}), conns: map[net.Conn]struct{}{}, held: make(chan struct{}), piece: buffer}
 	close(p.held)
 	var wg sync.WaitGroup
 	wg.Go(func() { p.serve(&wg) })
@@ -102,8 +106,12 @@ func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
 // CutAfter cuts all connections once the server has sent so many bytes more; once.
 func (p *Proxy) CutAfter(n int) { p.set(func() { p.budget = n }) }
 
-// Watch calls sent with what clients send, before it is passed on, and answered with what the server
-// sends. They are called from several goroutines, and must not keep the slice.
+// Pieces has what the server sends passed on in pieces of at most so many bytes, so that something can
+// happen between them.
+func (p *Proxy) Pieces(n int) { p.set(func() { p.piece = min(n, buffer) }) }
+
+// Watch calls sent with what clients send, before it is passed on (a Hold in it keeps that, too), and
+// answered with what the server sends. They are called from several goroutines, and must not keep the slice.
 func (p *Proxy) Watch(sent, answered func([]byte)) {
 	p.Filter(
 		func(b []byte) bool { sent(b); return true },
@@ -197,13 +205,14 @@ func (p *Proxy) forget(conns ...net.Conn) {
 // forward carries what the client sends.
 func (p *Proxy) forward(server, client net.Conn) {
 	defer p.forget(server, client)
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, buffer)
 	for {
 		n, err := client.Read(buf)
-		p.mu.Lock()
-		sent, held, delay := p.sent, p.held, p.delay
-		p.mu.Unlock()
+		sent := p.sender()
 		pass := n > 0 && (sent == nil || sent(buf[:n]))
+		p.mu.Lock()
+		held, delay := p.held, p.delay
+		p.mu.Unlock()
 		<-held
 		time.Sleep(delay)
 		if pass && !p.swallows() {
@@ -223,9 +232,9 @@ func (p *Proxy) forward(server, client net.Conn) {
 // back carries what the server sends.
 func (p *Proxy) back(client, server net.Conn) {
 	defer p.forget(server, client)
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, buffer)
 	for {
-		n, err := server.Read(buf)
+		n, err := server.Read(buf[:p.most()])
 		p.mu.Lock()
 		answered, delay := p.answered, p.delay
 		p.mu.Unlock()
@@ -243,6 +252,18 @@ func (p *Proxy) back(client, server net.Conn) {
 			return
 		}
 	}
+}
+
+func (p *Proxy) most() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.piece
+}
+
+func (p *Proxy) sender() func([]byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent
 }
 
 func (p *Proxy) swallows() bool {

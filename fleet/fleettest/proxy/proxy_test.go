@@ -115,3 +115,35 @@ func TestProxy_DeliversLateWhatItHeld(t *testing.T) {
 		t.Error("what was held did not reach the server")
 	}
 }
+
+func TestProxy_PassesAnswersOnInPieces(t *testing.T) {
+	p := proxy.New(t, echo(t))
+	pieces := make(chan string, 16)
+	p.Watch(nil, func(b []byte) { pieces <- string(b) })
+	p.Pieces(4)
+	if got, err := dial(t, p).say("0123456789", 10*time.Second); got != "0123456789" {
+		t.Fatalf("the answer was %q, %v", got, err)
+	}
+	for len(pieces) > 0 {
+		if piece := <-pieces; len(piece) > 4 {
+			t.Errorf("a piece is %q", piece)
+		}
+	}
+}
+
+func TestProxy_KeepsAlsoWhatMadeItHold(t *testing.T) {
+	p := proxy.New(t, echo(t))
+	p.Watch(func(b []byte) {
+		if strings.Contains(string(b), "hold") {
+			p.Hold()
+		}
+	}, nil)
+	conn := dial(t, p)
+	if got, err := conn.say("before", 10*time.Second); got != "before" {
+		t.Fatalf("before: %q, %v", got, err)
+	}
+	if got, err := conn.say("hold", 100*time.Millisecond); err == nil {
+		t.Errorf("the message came through: %q", got)
+	}
+	p.Release()
+}

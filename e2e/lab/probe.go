@@ -1,0 +1,35 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"harmony.dev/fleet"
+)
+
+// Probe asks an instance of a service how it is, by HTTP: also while it has no way to NATS.
+func (i *Instance) Probe(ctx context.Context) (h fleet.Health, err error) {
+	address, err := os.ReadFile(i.addressFile())
+	if err != nil {
+		return h, fmt.Errorf("find where %s listens: %w", i.id, err)
+	}
+	url := "http://" + strings.TrimSpace(string(address)) + "/readyz"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return h, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return h, fmt.Errorf("probe %s: %w", i.id, err)
+	}
+	defer resp.Body.Close()
+	return h, json.NewDecoder(resp.Body).Decode(&h)
+}
+
+// addressFile is where the instance says which address it listens on.
+func (i *Instance) addressFile() string { return filepath.Join(i.stack.dir, i.id+".http") }
