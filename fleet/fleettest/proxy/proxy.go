@@ -112,11 +112,14 @@ func (p *Proxy) Pieces(n int) { p.set(func() { p.piece = min(n, buffer) }) }
 
 // Watch calls sent with what clients send, before it is passed on (a Hold in it keeps that, too), and
 // answered with what the server sends. They are called from several goroutines, and must not keep the slice.
-func (p *Proxy) Watch(sent, answered func([]byte)) {
-	p.Filter(
-		func(b []byte) bool { sent(b); return true },
-		func(b []byte) bool { answered(b); return true },
-	)
+// Either may be nil.
+func (p *Proxy) Watch(sent, answered func([]byte)) { p.Filter(passing(sent), passing(answered)) }
+
+func passing(f func([]byte)) func([]byte) bool {
+	if f == nil {
+		return nil
+	}
+	return func(b []byte) bool { f(b); return true }
 }
 
 // Filter is Watch for functions that say whether to pass on what they saw: what they return false for is
