@@ -126,9 +126,10 @@ type Health struct {
 	State    fleet.State    `json:"state"`
 	Ready    bool           `json:"ready"`
 	Reasons  []fleet.Reason `json:"reasons,omitempty"`
-	Held     bool           `json:"held,omitempty"`   // it holds its lease
-	Poison   int            `json:"poison,omitempty"` // entries it has set aside
-	Pass     uint64         `json:"pass,omitempty"`   // how often it began to read a source, of all of them
+	Held     bool           `json:"held,omitempty"`    // it holds its lease
+	Poison   int            `json:"poison,omitempty"`  // entries it has set aside
+	Pass     uint64         `json:"pass,omitempty"`    // how often it began to read a source, of all of them
+	Refused  uint64         `json:"refused,omitempty"` // its writes that the server refused because of a newer epoch, as its metric says
 }
 
 // Fault is a fault that was injected or healed.

@@ -32,7 +32,7 @@ func Load(path string) (Recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load a recording: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	var r Recording
 	for dec := json.NewDecoder(bufio.NewReader(f)); ; {
 		var e Event
