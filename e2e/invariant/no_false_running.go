@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"harmony.dev/e2e/record"
@@ -12,8 +13,8 @@ import (
 // number of devices that had by then put a report Running for the Deployment with the hash of a value that was
 // ever desired of that pair under the Deployment's uid. (Design, section 3: no false success.)
 //
-// A report counts from the server's stamp on it, [deliverySlack] early. A message of device-state that was not
-// seen may have been such a report; where messages of desired-state were not seen, any hash may have been wanted.
+// A report counts from the server's stamp on it, [deliverySlack] early. Each message of device-state that was not
+// seen may have been such a report, and each of desired-state the value that a report of an unknown hash is about.
 func noFalseRunning(h *history) []Violation {
 	claims := h.claims()
 	var found []Violation
@@ -27,7 +28,9 @@ func noFalseRunning(h *history) []Violation {
 			continue
 		}
 		until := s.at.Add(deliverySlack)
-		most := claims.count(fleet.DeploymentName(s.write.Name), s.write.UID, until) + h.unseenReports(until)
+		name := fleet.DeploymentName(s.write.Name)
+		most := claims.count(claim{name, s.write.UID}, until) + h.unseenBy(fleet.BucketDeviceState, until) +
+			min(claims.count(claim{name, ""}, until), h.unseenBy(fleet.BucketDesiredState, until))
 		if says > most {
 			found = append(found, violation(s.event, "status of Deployment %s counts %d devices as running, but only %d have ever said so", s.write.Name, says, most))
 		}
@@ -38,31 +41,22 @@ func noFalseRunning(h *history) []Violation {
 // deliverySlack is by how much two sources of the recording may differ.
 const deliverySlack = 2 * time.Second
 
-// claims are the times at which devices first said rightly that they run something, by Deployment, sorted.
+// claims are the times at which devices first said that they run something, by what it is, sorted.
 type claims map[claim][]time.Time
 
 type claim struct {
 	deployment fleet.DeploymentName
-	uid        string // "": it is not known which values were desired
+	uid        string // "": of a value that was never seen
 }
 
-func (c claims) count(name fleet.DeploymentName, uid string, until time.Time) int {
-	n := 0
-	for _, key := range []claim{{name, uid}, {name, ""}} {
-		i, _ := slices.BinarySearchFunc(c[key], until, func(t, until time.Time) int {
-			if t.After(until) {
-				return 1
-			}
-			return -1
-		})
-		n += i
-	}
-	return n
+// count returns how many devices had said so by a time.
+func (c claims) count(key claim, until time.Time) int {
+	return sort.Search(len(c[key]), func(i int) bool { return c[key][i].After(until) })
 }
 
 // claims reads all reports.
 func (h *history) claims() claims {
-	wanted, complete := h.everDesired(), h.complete(fleet.BucketDesiredState, h.end)
+	wanted := h.everDesired()
 	type pair struct {
 		fleet.Pair
 		uid string
@@ -79,11 +73,7 @@ func (h *history) claims() claims {
 			if err != nil || r.Phase != fleet.PhaseRunning {
 				continue
 			}
-			uid, known := wanted[hashed{p, r.ObservedHash}]
-			if !known && complete {
-				continue
-			}
-			key := pair{p, uid}
+			key := pair{p, wanted[hashed{p, r.ObservedHash}]}
 			if at, again := first[key]; !again || o.stamp().Before(at) {
 				first[key] = o.stamp()
 			}
@@ -131,14 +121,4 @@ func (h *history) everDesired() map[hashed]string {
 		}
 	}
 	return all
-}
-
-// unseenReports returns how many messages of device-state were not seen up to a time.
-func (h *history) unseenReports(until time.Time) int {
-	n := 0
-	for _, s := range h.streams[fleet.BucketDeviceState] {
-		i := min(seenBy(s.ops, until), len(s.ops)-1)
-		n += int(min(s.ops[i].unseen, 1<<30))
-	}
-	return n
 }

@@ -3,7 +3,6 @@ package invariant
 import (
 	"maps"
 	"slices"
-	"sort"
 	"time"
 
 	"harmony.dev/e2e/record"
@@ -52,7 +51,7 @@ func (h *history) readyAt(s *statusWrite, g int64, judged map[string]int) []Viol
 	until := s.at.Add(deliverySlack)
 	applied, ok := h.applied(s.write, g, until)
 	if !ok {
-		if !h.complete(fleet.BucketDesiredState, until) {
+		if !h.complete(fleet.BucketDesiredState, h.since(s.write, g), until) {
 			return nil
 		}
 		return []Violation{violation(s.event, "Deployment %s is Ready at generation %d, which desired-state never had as applied", s.write.Name, g)}
@@ -68,7 +67,7 @@ func (h *history) readyAt(s *statusWrite, g int64, judged map[string]int) []Viol
 func (h *history) keysAt(s *statusWrite, g int64, applied operation) []Violation {
 	from, until := h.before(fleet.ServiceReconciler, applied.at, settleSlack), s.at.Add(deliverySlack)
 	goal := h.targets.generated[s.write.UID][g]
-	if goal == nil || goal.invalid || !h.complete(fleet.BucketDesiredState, until) ||
+	if goal == nil || goal.invalid || !h.complete(fleet.BucketDesiredState, h.since(s.write, g), until) ||
 		h.lost(fleet.BucketDesiredState, from, until) || h.lost(fleet.BucketResources, from, until) {
 		return nil
 	}
@@ -80,6 +79,16 @@ func (h *history) keysAt(s *statusWrite, g int64, applied operation) []Violation
 		}
 	}
 	return found
+}
+
+// since returns from when on a generation of a Deployment can have been written, zero when that is not known.
+func (h *history) since(w *record.Write, g int64) time.Time {
+	for i, s := range h.api[lineOf(fleet.KindDeployment, w.Name)] {
+		if s.is != nil && s.is.uid == w.UID && s.is.generation >= g && i > 0 {
+			return s.from.Add(-settleSlack)
+		}
+	}
+	return time.Time{}
 }
 
 // applied returns the last record of a generation or a later one.
@@ -96,11 +105,6 @@ func (h *history) applied(w *record.Write, g int64, until time.Time) (operation,
 		}
 	}
 	return operation{}, false
-}
-
-// seenBy returns how many of the operations were recorded up to a time.
-func seenBy(ops []operation, until time.Time) int {
-	return sort.Search(len(ops), func(i int) bool { return ops[i].at.After(until) })
 }
 
 // applies reports whether an operation records a generation of a Deployment, or a later one, as applied.

@@ -24,7 +24,8 @@ const doubtWait = 75 * time.Second
 //     of a pair neither side of which puts it out of scope;
 //   - a key too many whose delete is doubtful (fleet.Cause.Doubtful: the resource is gone, has another uid or a
 //     lower generation, or the Device has other labels) while a hold is in place, or until [doubtWait] after the
-//     last thing for which such deletes wait: that change, a start of a process, a fault, a found stream;
+//     last thing for which such deletes wait: that change, a start of a process, a fault, a found stream. Not so
+//     when the reconciler itself wrote it although one of the resources was never there;
 //   - keys that are not of the contract, which nobody touches.
 func scope(h *history) []Violation {
 	var found []Violation
@@ -72,8 +73,18 @@ func (h *history) isTooMany(p *picture, pair fleet.Pair) bool {
 	if certain(p.of(pair.Deployment), p.devices[pair.Device]) {
 		return true
 	}
+	if h.isInvented(pair) {
+		return true
+	}
 	doubt, is := h.doubt(pair, p.of(pair.Deployment), p.at)
 	return !is || !h.held(p.event) && h.lastStir(p.event, doubt).Add(doubtWait).Before(p.at)
+}
+
+// isInvented reports whether the reconciler itself wrote a key of a pair that never had both its resources.
+func (h *history) isInvented(pair fleet.Pair) bool {
+	ops := h.desiredOps()[fleet.DesiredKey(pair)]
+	p, d := h.api[lineOf(fleet.KindDeployment, string(pair.Deployment))], h.api[lineOf(fleet.KindDevice, string(pair.Device))]
+	return (p == nil || d == nil) && len(ops) > 0 && ops[len(ops)-1].own && ops[len(ops)-1].stamp().After(h.events[0].At)
 }
 
 // certain reports whether a person's wish alone puts a pair out of scope: no brake holds its delete back.

@@ -58,6 +58,11 @@ func TestScope(t *testing.T) {
 			s.write(record.WriteAdded, device("pi-4", "north"))
 		}), "pi-4.web is not in"},
 
+		{"a key of a device that never was", thenRest(func(s *script) { s.desire("ghost", wanted) }), "ghost.web is in desired-state"},
+		{"somebody else wrote a key of a device that never was", thenRest(func(s *script) {
+			s.put(fleet.BucketDesiredState, "ghost.web", wanted)
+			s.process(record.ProcessStarted, fleet.ServiceReconciler)
+		}), ""},
 		{"as it should be", thenRest(func(*script) {}), ""},
 		{"not at rest", func(s *script) { foreignDelete(s, "pi-1.web"); s.restReady(false) }, ""},
 		{"relabelled a moment ago", thenRest(func(s *script) { relabel(s); s.after(30 * time.Second) }), ""},

@@ -35,6 +35,13 @@ func TestNoFalseRunning(t *testing.T) {
 			s.after(5*time.Second).report("pi-3", fleet.PhaseRunning, wanted)
 		}, "only 2"},
 
+		{"more values not seen than there can be", func(s *script) {
+			s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: "pi-3.other", Missed: 1})
+			s.report("pi-3", fleet.PhaseRunning, value(webUID, newScore))
+			s.report("pi-4", fleet.PhaseRunning, value(webUID, newScore))
+			s.say(status(1, 4))
+		}, "counts 4 devices as running, but only 3"},
+
 		{"those that said so", func(s *script) { s.say(status(1, 1, 0, 1)); s.say(status(1, 2)) }, ""},
 		{"one that said so once", func(s *script) {
 			s.report("pi-1", fleet.PhaseFailed, wanted)
@@ -110,6 +117,12 @@ func TestReadyMeansApplied(t *testing.T) {
 	}
 	judged(t, readyMeansApplied, []example{
 		{"never applied", func(s *script) { second(s); write(s); ready(s) }, "Ready at generation 2, which desired-state never had"},
+		{"something was not seen long before the edit", func(s *script) {
+			s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: "x.y", Missed: 1})
+			s.after(time.Minute)
+			second(s)
+			ready(s)
+		}, "never had as applied"},
 		{"applied of another uid", func(s *script) { second(s); write(s); s.applied("another", 2); ready(s) }, "never had as applied"},
 		{"applied afterwards", func(s *script) {
 			second(s)
@@ -178,7 +191,7 @@ func TestReadyMeansApplied(t *testing.T) {
 			s.stream(fleet.BucketDesiredState, record.StreamGone, 0)
 			ready(s)
 		}, ""},
-		{"something was not seen", func(s *script) {
+		{"something was not seen since the edit", func(s *script) {
 			second(s)
 			s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: "x.y", Missed: 1})
 			ready(s)

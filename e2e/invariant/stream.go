@@ -2,6 +2,7 @@ package invariant
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"harmony.dev/e2e/record"
@@ -114,14 +115,33 @@ func (s *stream) mayHold(sequence uint64) bool {
 	return found
 }
 
-// complete reports whether every message of a bucket since its first one was seen, up to a time.
-func (h *history) complete(bucket string, until time.Time) bool {
+// complete reports whether every message of a bucket in a time was seen.
+func (h *history) complete(bucket string, from, until time.Time) bool {
 	for _, s := range h.streams[bucket] {
-		if i := min(seenBy(s.ops, until), len(s.ops)-1); s.ops[i].unseen > 0 {
+		first, end := sort.Search(len(s.ops), func(i int) bool { return !s.ops[i].at.Before(from) }), seenBy(s.ops, until)
+		before := uint64(0)
+		if first > 0 {
+			before = s.ops[first-1].unseen
+		}
+		if s.ops[min(end, len(s.ops)-1)].unseen > before {
 			return false
 		}
 	}
 	return true
+}
+
+// unseenBy returns how many messages of a bucket were not seen up to a time.
+func (h *history) unseenBy(bucket string, until time.Time) int {
+	n := uint64(0)
+	for _, s := range h.streams[bucket] {
+		n += s.ops[min(seenBy(s.ops, until), len(s.ops)-1)].unseen
+	}
+	return int(min(n, 1<<30))
+}
+
+// seenBy returns how many of the operations were recorded up to a time.
+func seenBy(ops []operation, until time.Time) int {
+	return sort.Search(len(ops), func(i int) bool { return ops[i].at.After(until) })
 }
 
 // desiredOps returns the operations on each key of desired-state, of all incarnations.
