@@ -1,14 +1,23 @@
 package fault
 
 import (
+	"context"
+	"errors"
+	"time"
+
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
 )
 
-// Split makes two replicas of a service lead at once: what the holder sends is held back, and its lease is
-// removed by hand, so that another takes it while the holder still counts on its own. Healed, what was
-// held back is delivered, late.
-type Split struct{ Holder *lab.Instance }
+// Split makes two replicas of a service lead at once. As soon as the holder sends something on a subject,
+// that and all that it sends from then on is held back; its lease is removed by hand, so that another takes
+// it while the holder still counts on its own. Healed, what was held back is delivered, late.
+type Split struct {
+	Holder  *lab.Instance
+	Said    *lab.Conversation // of the holder
+	Subject string
+	Provoke func() // makes the holder send it
+}
 
 // Name implements [Fault].
 func (Split) Name() string { return "split" }
@@ -19,7 +28,20 @@ func (f Split) Target() string { return names([]*lab.Instance{f.Holder}) }
 // Inject implements [Fault].
 func (f Split) Inject(s *lab.Stack) {
 	s.T().Helper()
-	f.Holder.NATS.Hold()
+	held := make(chan struct{})
+	f.Said.OnSent(f.Subject, func() {
+		f.Holder.NATS.Hold()
+		close(held)
+	})
+	f.Provoke()
+	s.Eventually(10*time.Second, f.Holder.ID()+" to send on "+f.Subject, func(ctx context.Context) error {
+		select {
+		case <-held:
+			return nil
+		default:
+			return errors.New("nothing came")
+		}
+	})
 	bucket := fleet.LeaseBucket(f.Holder.Service())
 	store, err := s.NATS.JetStream().KeyValue(s.T().Context(), bucket)
 	if err == nil {

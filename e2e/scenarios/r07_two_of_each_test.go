@@ -1,0 +1,307 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"harmony.dev/e2e/fault"
+	"harmony.dev/e2e/lab"
+	"harmony.dev/e2e/record"
+	"harmony.dev/fleet"
+)
+
+// Fault:   two replicas of each service, on one NATS node and on three: replaced as a rolling update with
+// surge does; the holders killed (SIGKILL); the holders paused past their leases (SIGSTOP, SIGCONT); a split
+// in which both lead, what the deposed one sent being delivered late.
+// Promise: a new replica becomes ready beside the old ones. Per key no delete is followed by a put, and no
+// equal value is written again; epochs never decrease along a stream; the late writes of a deposed
+// holder are refused, by the server or, for requests, by the patcher; the deposed one stands by.
+// Budget:  takeover within the lease and 1 s after SIGKILL, within 1 s after SIGTERM; correct within 20 s.
+// Found:   -
+func TestR07_TwoOfEach(t *testing.T) {
+	for _, nodes := range []int{1, 3} {
+		t.Run(fmt.Sprintf("R%d", nodes), func(t *testing.T) { twoOfEach(t, nodes) })
+	}
+}
+
+func twoOfEach(t *testing.T, nodes int) {
+	seed := lab.Seed(t)
+	r := &replicated{Stack: lab.New(t, lab.Options{Nodes: nodes}), rng: rand.New(rand.NewPCG(seed, 7)), replicas: map[string][]*lab.Instance{}}
+	for range 2 {
+		for _, service := range fleet.Services() {
+			r.start(service)
+		}
+	}
+	r.WaitReady(6)
+	r.StartDevices(8)
+	registered(t, r.Stack, 8)
+	r.API.Apply(deployment("web", region("north", "east")))
+	settled(t, r.Stack, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+
+	for _, c := range []struct {
+		name string
+		run  func(*replicated, *testing.T)
+	}{
+		{"rolling update", (*replicated).rollingUpdate},
+		{"rolling update while Deployments change", (*replicated).rollingUpdateUnderChange},
+		{"holders killed", (*replicated).holdersKilled},
+		{"holders paused", (*replicated).holdersPaused},
+		{"two patchers lead", (*replicated).twoPatchers},
+		{"two reconcilers lead", (*replicated).twoReconcilers},
+		{"two aggregators lead", (*replicated).twoAggregators},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r.WaitReady(6)
+			from := len(r.Recorded())
+			c.run(r, t)
+			r.WaitReady(6)
+			r.AtRest()
+			r.judge(t, r.Recorded()[from:])
+		})
+	}
+}
+
+// replicated is a stack with two replicas of each service.
+type replicated struct {
+	*lab.Stack
+	rng      *rand.Rand
+	replicas map[string][]*lab.Instance
+}
+
+func (r *replicated) start(service string) {
+	r.replicas[service] = append(r.replicas[service], r.Start(service))
+}
+
+func leads(h fleet.Health) bool { return h.Lease != nil && h.Lease.Held && h.Lease.Epoch > 0 }
+
+// holders are the replicas that lead, one of each service.
+func (r *replicated) holders() []*lab.Instance {
+	var all []*lab.Instance
+	for _, service := range fleet.Services() {
+		all = append(all, r.Holder(service))
+	}
+	return all
+}
+
+// takeover waits until another replica has taken the epoch, and returns how long that took.
+func (r *replicated) takeover(from *lab.Instance, since time.Time) (took time.Duration) {
+	r.T().Helper()
+	bucket := fleet.LeaseBucket(from.Service())
+	r.Eventually(20*time.Second, "another replica of "+from.Service()+" to take over", func(context.Context) error {
+		for _, e := range r.Recorded() {
+			if e.Op == nil || e.At.Before(since) || e.Op.Bucket != bucket || e.Op.Key != fleet.KeyEpoch {
+				continue
+			}
+			if epoch, err := fleet.DecodeEpoch([]byte(e.Op.Value)); err == nil && epoch.Instance != from.ID() {
+				took = e.At.Sub(since)
+				return nil
+			}
+		}
+		return fmt.Errorf("no new epoch in %s", bucket)
+	})
+	return took
+}
+
+// standsBy waits until a replica is ready and does not lead.
+func (r *replicated) standsBy(i *lab.Instance) {
+	r.T().Helper()
+	r.Eventually(20*time.Second, i.ID()+" to stand by", func(ctx context.Context) error {
+		h, err := i.Probe(ctx)
+		if err == nil && (!h.Ready || h.Lease == nil || h.Lease.Held) {
+			err = fmt.Errorf("it is %s, lease %+v, because of %v", h.State, h.Lease, h.Reasons)
+		}
+		return err
+	})
+}
+
+// judge checks what the services wrote into their buckets.
+func (r *replicated) judge(t *testing.T, recording record.Recording) {
+	t.Helper()
+	type last struct {
+		kind  record.OpKind
+		value string
+	}
+	epochs, keys := map[string]uint64{}, map[string]last{}
+	for _, e := range recording {
+		if e.Op == nil || e.Op.Epoch == 0 {
+			continue
+		}
+		op, key := e.Op, e.Op.Bucket+"/"+e.Op.Key
+		if op.Epoch < epochs[op.Bucket] {
+			t.Errorf("%s was written under epoch %d after %d", key, op.Epoch, epochs[op.Bucket])
+		}
+		epochs[op.Bucket] = op.Epoch
+		if fleet.IsReserved(op.Key) {
+			continue
+		}
+		before, known := keys[key]
+		switch {
+		case known && before.kind == record.OpDelete && op.Kind == record.OpPut:
+			t.Errorf("%s was deleted and put back", key)
+		case known && before == last{op.Kind, op.Value}:
+			t.Errorf("%s was written again with the same value: %s %s", key, op.Kind, op.Value)
+		}
+		keys[key] = last{op.Kind, op.Value}
+	}
+}
+
+// surge starts another replica of each service beside those that run.
+func (r *replicated) surge() {
+	for _, service := range fleet.Services() {
+		r.start(service)
+	}
+	r.WaitReady(9)
+}
+
+// retire ends the older replica of each service, in any order, and measures who takes over from holders.
+func (r *replicated) retire(before func(step int)) {
+	for step, k := range r.rng.Perm(len(fleet.Services())) {
+		service := fleet.Services()[k]
+		holder := r.Holder(service)
+		k := slices.Index(r.replicas[service][:2], holder)
+		if k < 0 {
+			r.T().Fatalf("%s holds the lease while those before it are alive", holder.ID())
+		}
+		r.replicas[service] = slices.Delete(r.replicas[service], k, k+1)
+		before(step)
+		since := time.Now()
+		holder.Stop()
+		r.Measured("takeover after SIGTERM of "+service, r.takeover(holder, since), time.Second)
+	}
+}
+
+func (r *replicated) rollingUpdate(t *testing.T) {
+	before := r.AtRest()
+	r.Steady(func() {
+		r.surge()
+		r.retire(func(int) {})
+		r.WaitReady(6)
+		if d := lab.Difference(before, r.AtRest()); len(d) > 0 {
+			t.Errorf("the rolling update changed something: %q", d)
+		}
+	})
+}
+
+func (r *replicated) rollingUpdateUnderChange(t *testing.T) {
+	all := []string{"north", "east", "south", "west"}
+	r.surge()
+	var changed time.Time
+	r.retire(func(step int) {
+		changed = time.Now()
+		r.API.Apply(deployment("rolling", region(all[:step+1]...)))
+	})
+	settled(t, r.Stack, "rolling", counts(6, 6, 0, 0, 0), fleet.ConditionTrue)
+	r.Measured("correct after a change in the midst of a rolling update", time.Since(changed), 20*time.Second)
+	settled(t, r.Stack, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+}
+
+func (r *replicated) holdersKilled(t *testing.T) {
+	holders := r.holders()
+	since := time.Now()
+	fault.Inject(r.Stack, fault.Kill(holders))
+	r.API.Apply(deployment("killed", region("south", "west")))
+	for _, i := range holders {
+		r.Measured("takeover after SIGKILL of "+i.Service(), r.takeover(i, since), lab.LeaseTTL+time.Second)
+	}
+	settled(t, r.Stack, "killed", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	r.Measured("correct after SIGKILL of all holders", time.Since(since), 20*time.Second)
+	fault.Heal(r.Stack, fault.Kill(holders))
+}
+
+func (r *replicated) holdersPaused(t *testing.T) {
+	holders := r.holders()
+	r.API.Apply(deployment("paused", region("north")))
+	settled(t, r.Stack, "paused", counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
+	since := time.Now()
+	fault.Inject(r.Stack, fault.Pause(holders))
+	r.API.Apply(deployment("paused", region("north", "east")))
+	for _, i := range holders {
+		r.takeover(i, since)
+	}
+	settled(t, r.Stack, "paused", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	r.Measured("correct after SIGSTOP of all holders", time.Since(since), 20*time.Second)
+	r.API.Apply(deployment("paused", region("east", "south")))
+	settled(t, r.Stack, "paused", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	r.WaitReady(3)
+	before := r.AtRest()
+	r.Steady(func() {
+		fault.Heal(r.Stack, fault.Pause(holders))
+		for _, i := range holders {
+			r.standsBy(i)
+		}
+		if d := lab.Difference(before, r.AtRest()); len(d) > 0 {
+			t.Errorf("the deposed holders changed something: %q", d)
+		}
+	})
+}
+
+// The late write is the mirror entry of the Deployment.
+func (r *replicated) twoPatchers(t *testing.T) {
+	r.split(t, fleet.ServicePatcher, fleet.KeySubject(fleet.BucketResources, "deployment.two-patchers"), lab.WrongSequence)
+}
+
+// The late write is a batch that puts keys which are deleted by then. Its last message is answered.
+func (r *replicated) twoReconcilers(t *testing.T) {
+	r.split(t, fleet.ServiceReconciler, fleet.KeySubject(fleet.BucketDesiredState, "_applied.two-reconcilers"), lab.WrongSequence)
+}
+
+// The late write is the request to write a status that is outdated by then.
+func (r *replicated) twoAggregators(t *testing.T) {
+	r.split(t, fleet.ServiceAggregator, fleet.StatusApply.Subject, lab.StaleEpoch)
+}
+
+// split has two replicas of a service lead at once, and the first one's write come late.
+func (r *replicated) split(t *testing.T, service, subject, refusal string) {
+	name := "two-" + strings.TrimPrefix(service, "fleet-") + "s"
+	r.API.Apply(deployment(name, region("north")))
+	settled(t, r.Stack, name, counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
+	r.WaitReady(6)
+	first := r.Holder(service)
+	second := r.replicas[service][0]
+	if second == first {
+		second = r.replicas[service][1]
+	}
+	said := first.NATS.Listen()
+
+	split := fault.Split{Holder: first, Said: said, Subject: subject, Provoke: func() {
+		r.API.Apply(deployment(name, region("north", "east"))) // both want the same
+	}}
+	fault.Inject(r.Stack, split)
+	since := time.Now()
+	r.Eventually(10*time.Second, "both to lead", func(ctx context.Context) error {
+		a, err := first.Probe(ctx)
+		if err != nil {
+			return err
+		}
+		b, err := second.Probe(ctx)
+		if err == nil && (!leads(a) || !leads(b)) {
+			err = fmt.Errorf("%s: %+v, %s: %+v", first.ID(), a.Lease, second.ID(), b.Lease)
+		}
+		return err
+	})
+	settled(t, r.Stack, name, counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	r.Measured("correct after a split of "+service, time.Since(since), 20*time.Second)
+	r.API.Apply(deployment(name, region("south"))) // what the first wants is wrong by now
+	settled(t, r.Stack, name, counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
+	before := r.AtRest()
+	r.Steady(func() {
+		healed := time.Now()
+		fault.Heal(r.Stack, split)
+		r.Eventually(10*time.Second, "the late write to be refused", func(context.Context) error {
+			if !said.Answered(subject, refusal) {
+				return fmt.Errorf("no refusal of what %s sent on %s", first.ID(), subject)
+			}
+			return nil
+		})
+		r.standsBy(first)
+		r.Measured("standby after a split of "+service, time.Since(healed), 20*time.Second)
+		if d := lab.Difference(before, r.AtRest()); len(d) > 0 {
+			t.Errorf("the late write changed something: %q", d)
+		}
+	})
+}
