@@ -107,11 +107,20 @@ func TestSilence_OfTheWholeFleetIsOneIncident(t *testing.T) {
 	r.never(500*time.Millisecond, "more was written", func() bool {
 		return len(r.patcher.requests("status")) > statuses+2 || len(r.patcher.requests("device")) > devices
 	})
-	r.live(true, ids...)
-	r.eventually("they are back", func() bool {
+	r.live(true, ids[0])
+	r.eventually("one is back", func() bool { return r.patcher.shown("web").Aggregate.Running == 1 })
+	r.never(500*time.Millisecond, "a device was written", func() bool { return len(r.patcher.requests("device")) > devices })
+	r.live(true, ids[1:5]...)
+	r.eventually("all but one are back", func() bool {
 		s := r.patcher.shown("web")
-		return s.Aggregate.Running == 6 && s.Conditions[0].Reason == fleet.ReasonAllRunning
+		return s.Aggregate.Running == 5 && s.Conditions[0].Reason == fleet.ReasonAllRunning
 	})
+	r.eventually("who stays away is stale", func() bool { return r.patcher.recorded(ids[5]) == fleet.DeviceStale })
+	if got := len(r.patcher.requests("device")) - devices; got != 1 {
+		t.Errorf("%d writes of devices, want that of the one that stays away", got)
+	}
+	r.live(true, ids[5])
+	r.eventually("it is back", func() bool { return r.patcher.shown("web").Aggregate.Running == 6 })
 	r.eventually("health is well", func() bool { return !a.hasReason(fleet.ReasonHeartbeatsSilent) })
 }
 

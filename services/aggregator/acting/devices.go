@@ -57,7 +57,7 @@ func (d *devices) wanted() (due []registry.Want, refused int) {
 			if !ok {
 				continue
 			}
-			w, ok := registry.Judge(dev, m.Verdict.Silent)
+			w, ok := registry.Judge(dev, m.Verdict.Incident())
 			_, pausing := d.refused.pausing(id, now)
 			switch {
 			case !ok:

@@ -7,8 +7,8 @@
 // The resource changes on transitions only. What the mirror shows of it is the memory of what was
 // written: a restart with the same input wants nothing. Two rules keep the number of writes down:
 //
-//   - While the whole fleet is silent no device becomes stale in its resource: that is one incident, and
-//     health tells it.
+//   - While the whole fleet is silent no device becomes stale in its resource, nor while the devices come
+//     back one after the other: that is one incident, and health tells it.
 //   - A device that the resource calls stale is fresh again only when it was heard of since. A new
 //     heartbeat bucket, which has forgotten when, is no sign of life.
 package registry
@@ -29,9 +29,9 @@ type Want struct {
 	Status fleet.DeviceStatus
 }
 
-// Judge returns what the resource of a device should be; ok is false when it is so already. Silent
-// says that the whole fleet is silent.
-func Judge(d projection.Device, silent bool) (w Want, ok bool) {
+// Judge returns what the resource of a device should be; ok is false when it is so already. Incident
+// says that the whole fleet is silent, or was just now.
+func Judge(d projection.Device, incident bool) (w Want, ok bool) {
 	if !d.Registered {
 		return register(d)
 	}
@@ -43,7 +43,7 @@ func Judge(d projection.Device, silent bool) (w Want, ok bool) {
 	if d.Info != nil {
 		w.Labels, w.Status.Inventory, w.Status.AgentVersion = d.Info.Labels, d.Info.Inventory, d.Info.AgentVersion
 	}
-	w.Status.State, w.Status.LastSeen = state(d, silent)
+	w.Status.State, w.Status.LastSeen = state(d, incident)
 	return w, !maps.Equal(w.Labels, was.Reported) || !equal(w.Status, was.Status)
 }
 
@@ -62,7 +62,7 @@ func register(d projection.Device) (Want, bool) {
 }
 
 // state returns what the resource should show; LastSeen is set for stale devices only.
-func state(d projection.Device, silent bool) (fleet.DeviceState, *time.Time) {
+func state(d projection.Device, incident bool) (fleet.DeviceState, *time.Time) {
 	var was fleet.DeviceStatus
 	if d.Registered {
 		was = d.Resource.Status
@@ -71,7 +71,7 @@ func state(d projection.Device, silent bool) (fleet.DeviceState, *time.Time) {
 	switch {
 	case is == fleet.DeviceStale && was.State == fleet.DeviceStale:
 		return was.State, was.LastSeen
-	case is == fleet.DeviceStale && silent:
+	case is == fleet.DeviceStale && incident:
 		return was.State, was.LastSeen
 	case is == fleet.DeviceStale:
 		at := d.LastSeen.UTC().Truncate(time.Second)

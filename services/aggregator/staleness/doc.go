@@ -17,7 +17,8 @@
 //	  └──────────────────(somebody is heard of: the silence ends)─────────────────────────┘
 //
 // When a silence ends, the devices that were not yet stale get StaleAfter from then: each of them needs
-// time to speak. A silence may also begin and end while nobody looks, around a restart; [Unseen] finds
+// time to speak. Those that counted as silent stay stale until they do, but for as long that is the same
+// incident, see [Verdict.Incident]. A silence may also begin and end while nobody looks, around a restart; [Unseen] finds
 // it in the stamps and revisions that the heartbeats left behind.
 //
 // All of this moves one number: the cutoff. Devices last seen before it are stale. The package knows no

@@ -33,11 +33,16 @@ type Verdict struct {
 	Reference time.Time     // the reference time
 	Hushed    bool          // nobody was heard of for more than 1.5 intervals
 	Silent    bool          // … and for so long that the devices count as silent
+	Ending    bool          // such a silence ended less than StaleAfter ago: the devices are still coming back
 	Quiet     time.Duration // own synced time since somebody was heard of
 	// Undecided is true of a hushed fleet of which nobody was heard of since the start, until it counts
 	// as silent. Whether the devices fell silent long ago cannot be told yet.
 	Undecided bool
 }
+
+// Incident reports whether devices that are stale may be so because of a silence of the whole fleet: it
+// lasts, or they have not had the time to speak since it ended.
+func (v Verdict) Incident() bool { return v.Silent || v.Ending }
 
 // Judge forms verdicts. Create it with [NewJudge]. Its state is what it has seen before: the time that
 // the fleet has been quiet, and who got a respite when a silence ended.
@@ -50,6 +55,7 @@ type Judge struct {
 	quiet   time.Duration
 	decided bool // somebody was heard of since the first Look, or the fleet was silent
 	last    Verdict
+	ended   time.Time // stamp that ended the last silence in which the devices counted as silent
 	respite respite
 }
 
@@ -67,6 +73,9 @@ func (j *Judge) Look(now time.Time, f Fleet) Verdict {
 	heard := f.Newest.After(j.newest)
 	if heard && !j.newest.IsZero() {
 		j.decided = true
+		if j.last.Silent {
+			j.ended = f.Newest
+		}
 		if j.endsSilence(f.Newest) {
 			j.spare(j.last.Cutoff, f.Newest)
 		}
@@ -119,6 +128,7 @@ func (j *Judge) judge(now time.Time, f Fleet) Verdict {
 			v.Reference = until
 		}
 	}
+	v.Ending = !v.Silent && !j.ended.IsZero() && now.Sub(j.ended) <= j.config.StaleAfter
 	j.decided = j.decided || v.Silent
 	v.Undecided = v.Hushed && !j.decided
 	v.Cutoff = j.respite.apply(v.Reference.Add(-j.config.StaleAfter))

@@ -219,3 +219,31 @@ func TestLook_StampsLeapForward(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// The devices of a silent fleet come back one after the other. Until each had time to, those that are still
+// stale are part of the incident.
+func TestLook_IncidentLastsUntilEverybodyHadTimeToSpeak(t *testing.T) {
+	j := staleness.NewJudge(config)
+	v, at := look(j, noon, 6*time.Minute, staleness.Fleet{Newest: noon, Known: 100})
+	if !v.Silent || v.Ending || !v.Incident() {
+		t.Fatalf("silent for 6 minutes: %+v", v)
+	}
+	back := at.Add(time.Second)
+	for at = back; !at.After(back.Add(2 * time.Minute)); at = at.Add(time.Second) {
+		v = j.Look(at, staleness.Fleet{Newest: at, Known: 100})
+		if want := at.Sub(back) <= config.StaleAfter; v.Silent || v.Ending != want || v.Incident() != want {
+			t.Fatalf("%s after the end: %+v, want ending %t", at.Sub(back), v, want)
+		}
+		if !stale(v, noon) {
+			t.Fatalf("%s after the end, who has not spoken is fresh", at.Sub(back))
+		}
+	}
+}
+
+func TestLook_NoIncidentAfterASilenceThatDidNotCount(t *testing.T) {
+	j := staleness.NewJudge(config)
+	_, at := look(j, noon, 4*time.Minute, staleness.Fleet{Newest: noon, Known: 100})
+	if v := j.Look(at.Add(time.Second), staleness.Fleet{Newest: at.Add(time.Second), Known: 100}); v.Incident() {
+		t.Errorf("%+v", v)
+	}
+}

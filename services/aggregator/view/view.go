@@ -141,6 +141,8 @@ func (v *View) look(now time.Time) {
 	v.state.SetCutoff(v.verdict.Cutoff)
 	if v.verdict.Silent != was.Silent {
 		v.state.MarkAllDirty()
+	}
+	if v.verdict.Incident() != was.Incident() {
 		v.state.MarkAllChanged()
 	}
 }
