@@ -14,6 +14,7 @@ import (
 type Statuses struct {
 	mu   sync.Mutex
 	seen []fleet.DeploymentStatus
+	uids []string // of the Deployments that had them: several of one name
 }
 
 // RecordStatuses starts a recording that ends with the test.
@@ -45,7 +46,7 @@ func (s *Statuses) add(u *unstructured.Unstructured) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen = append(s.seen, status)
+	s.seen, s.uids = append(s.seen, status), append(s.uids, string(u.GetUID()))
 }
 
 // All returns what was seen so far.
@@ -53,4 +54,17 @@ func (s *Statuses) All() []fleet.DeploymentStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]fleet.DeploymentStatus(nil), s.seen...)
+}
+
+// Of returns what was seen so far of the Deployment with this uid, of all that had the name.
+func (s *Statuses) Of(uid string) []fleet.DeploymentStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []fleet.DeploymentStatus
+	for i, status := range s.seen {
+		if s.uids[i] == uid {
+			out = append(out, status)
+		}
+	}
+	return out
 }
