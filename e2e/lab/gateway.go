@@ -33,6 +33,7 @@ type Gateway struct {
 	answer   int // HTTP status in place of the apiserver's answer; 0: pass on
 	after    time.Duration
 	requests int
+	pass     func(*http.Request) bool // called before a request is passed on
 	done     func(*http.Request, int) // called when the apiserver has answered
 }
 
@@ -52,6 +53,12 @@ func newGateway(t testing.TB, upstream *rest.Config) *Gateway {
 		Transport:     transport,
 		FlushInterval: -1, // watches
 		ErrorLog:      log.New(io.Discard, "", 0),
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, _ error) {
+			if r.Context().Err() == nil { // the apiserver is gone: so is the connection to it
+				g.Cut()
+			}
+			panic(http.ErrAbortHandler) //nolint:forbidigo // what ends a request without an answer
+		},
 		ModifyResponse: func(r *http.Response) error {
 			g.mu.Lock()
 			done := g.done
@@ -78,8 +85,11 @@ func (g *Gateway) handle(pass http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
 		g.requests++
-		answer, after := g.answer, g.after
+		answer, after, mayPass := g.answer, g.after, g.pass
 		g.mu.Unlock()
+		if mayPass != nil && !mayPass(r) {
+			panic(http.ErrAbortHandler) //nolint:forbidigo // what ends a request without an answer
+		}
 		if answer == 0 {
 			pass.ServeHTTP(w, r)
 			return
@@ -105,6 +115,13 @@ func (g *Gateway) Requests() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.requests
+}
+
+// OnRequest calls f before a request is passed on. One for which it returns false is not, and gets no answer.
+func (g *Gateway) OnRequest(f func(r *http.Request) bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pass = f
 }
 
 // OnDone calls f when the apiserver has answered a request with a status, before the answer is passed on.

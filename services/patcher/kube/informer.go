@@ -134,9 +134,10 @@ func (i *Informer) Source() fleet.Source {
 	return s
 }
 
-// backoff spaces the attempts: 0.2 s to 2 s.
+// backoff spaces the attempts: 0.2 s to 1 s, and a fifth of it as jitter. The last pause is part of the time
+// from the return of the apiserver until everything is right.
 func backoff() *wait.Backoff {
-	return &wait.Backoff{Duration: 200 * time.Millisecond, Cap: 2 * time.Second, Factor: 2, Jitter: 0.2, Steps: 10}
+	return &wait.Backoff{Duration: 200 * time.Millisecond, Cap: time.Second, Factor: 2, Jitter: 0.2, Steps: 10}
 }
 
 func (i *Informer) pass(number uint64) *cache.Reflector {

@@ -363,10 +363,9 @@ func TestInformer_NoticesABlackHole(t *testing.T) {
 	fleettest.Eventually(t, soon, "the silence is noticed", func() bool { return w.reason() == kube.ReasonAPIUnreachable })
 	createDevice(t, api, namespace, "pi-1")
 	r.black.Store(false)
-	fleettest.Eventually(t, soon, "it is synced again", w.Synced)
-	if w.store.Get("pi-1") == nil {
-		t.Error("what happened meanwhile is not in view")
-	}
+	fleettest.Eventually(t, soon, "what happened meanwhile is in view", func() bool {
+		return w.Synced() && w.store.Get("pi-1") != nil
+	})
 }
 
 func listAll(t *testing.T, of dynamic.ResourceInterface) []unstructured.Unstructured {
