@@ -101,6 +101,7 @@ func (s *Stack) launch(i *Instance, flags []string) *Instance {
 func (i *Instance) Start(flags ...string) {
 	i.stack.t.Helper()
 	i.args = append(i.args, flags...)
+	_ = os.Remove(i.addressFile()) // of the process before
 	log := openLog(i.stack.t, i.stack.dir, i.id)
 	proc, err := child.Start(child.Spec{
 		Name: i.id, Path: filepath.Join(i.stack.own, i.name), Args: i.args, Stdout: log, Stderr: log,
@@ -185,6 +186,20 @@ func (i *Instance) Running() bool {
 	default:
 		return true
 	}
+}
+
+func (i *Instance) addressFile() string { return filepath.Join(i.stack.dir, i.id+".http") }
+
+// HTTP is where a service that was started serves its probes: "127.0.0.1:41234".
+func (i *Instance) HTTP() string {
+	i.stack.t.Helper()
+	var address string
+	i.stack.Eventually(20*time.Second, i.id+" serves HTTP", func(context.Context) error {
+		text, err := os.ReadFile(i.addressFile())
+		address = strings.TrimSpace(string(text))
+		return err
+	})
+	return address
 }
 
 // ID is the instance name that the service uses in leases and health.

@@ -9,6 +9,7 @@
 //	    /readyz 503 ─▶ contexts of all goroutines end ─▶ wait (20 s) ─▶ drain connections ─▶ 0
 //	a goroutine panics or returns:
 //	    /readyz 503 ─▶ contexts of the others end ─▶ wait (3 s) ─▶ close connections ─▶ 1
+//	    (so does a panic in a handler of an endpoint or of HTTP; one in any other goroutine is the end at once)
 //	a second signal: 130 at once        a wrong flag: 2
 //
 // # State

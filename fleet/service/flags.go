@@ -63,7 +63,7 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"},
 		&cli.BoolFlag{Name: "exit-with-parent", Usage: "end as by SIGTERM when standard input ends"},
-		&cli.BoolFlag{Name: "enable-fault-points", Hidden: true, Usage: "obey FLEET_FAULT_…; for tests"},
+		&cli.BoolFlag{Name: "enable-fault-points", Hidden: true, Usage: "serve /fault/… over HTTP, by which goroutines can be made to panic; for tests"},
 	}
 }
 

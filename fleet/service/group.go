@@ -25,7 +25,7 @@ const (
 // its state.
 type group struct {
 	log     *slog.Logger
-	fault   string          // member that panics a second after it started, for tests
+	faults  *faults         // nil but in tests
 	beat    func(time.Time) // called every second: the process's own loop is alive
 	failing func(error)     // called once, before the members are told to end
 
@@ -47,18 +47,15 @@ type outcome struct {
 	stack    string
 }
 
-func newGroup(log *slog.Logger, fault string, beat func(time.Time), failing func(error)) *group {
+func newGroup(log *slog.Logger, faults *faults, beat func(time.Time), failing func(error)) *group {
 	return &group{
-		log: log, fault: fault, beat: beat, failing: failing,
+		log: log, faults: faults, beat: beat, failing: failing,
 		add: make(chan member), outcomes: make(chan outcome), ended: make(chan struct{}),
 	}
 }
 
 // start adds a member. After the group has ended it does nothing.
 func (g *group) start(name string, run func(ctx context.Context) error) {
-	if g.fault == name {
-		run = panicSoon(run)
-	}
 	select {
 	case g.add <- member{name, run}:
 	case <-g.ended:
@@ -124,7 +121,7 @@ func (o outcome) failure(stopping bool) error {
 }
 
 func (g *group) member(ctx context.Context, m member) {
-	o := guard(ctx, m)
+	o := g.faults.guard(ctx, m)
 	select {
 	case g.outcomes <- o:
 	case <-g.ended:
@@ -143,18 +140,4 @@ func guard(ctx context.Context, m member) (o outcome) {
 		o.panicked, o.stack = true, string(p.Stack)
 	}
 	return o
-}
-
-// panicSoon is a fault point: it runs a member and panics in its place a second later.
-func panicSoon(run func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		done := make(chan error, 1)
-		go func() { done <- run(ctx) }()
-		select {
-		case err := <-done:
-			return err
-		case <-time.After(time.Second):
-			panic("fault point") //nolint:forbidigo // that is what it is for
-		}
-	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func testGroup(failing func(error)) *group {
-	return newGroup(slog.New(slog.DiscardHandler), "", func(time.Time) {}, failing)
+	return newGroup(slog.New(slog.DiscardHandler), nil, func(time.Time) {}, failing)
 }
 
 func untilDone(ctx context.Context) error {
@@ -125,13 +125,24 @@ func TestGroup_APanicWhileEndingIsAFailure(t *testing.T) {
 
 func TestGroup_FaultPoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(slog.New(slog.DiscardHandler), "loop", func(time.Time) {}, func(error) {})
+		f := newFaults()
+		g := newGroup(slog.New(slog.DiscardHandler), f, func(time.Time) {}, func(error) {})
 		ended := make(chan error, 1)
 		go func() { ended <- g.run(t.Context()) }()
-		start := time.Now()
 		g.start("loop", untilDone)
-		if err := <-ended; err == nil || !strings.Contains(err.Error(), "fault point") || time.Since(start) < time.Second {
-			t.Fatalf("after %s: %v", time.Since(start), err)
+		g.start("other", untilDone)
+		synctest.Wait()
+		if got := strings.Join(f.members(), " "); got != "loop other" {
+			t.Errorf("members: %s", got)
+		}
+		if f.tell("nobody") || !f.tell("loop") {
+			t.Error("fault points that are there, or are not, were mistaken")
+		}
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "goroutine loop: panic: fault point") {
+			t.Fatal(err)
+		}
+		if got := f.members(); len(got) != 0 {
+			t.Errorf("members after the end: %v", got)
 		}
 	})
 }

@@ -8,21 +8,24 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"harmony.dev/fleet/rpc"
 )
 
 // probes serves /healthz, /readyz and /metrics.
 type probes struct {
 	server *http.Server
 	addr   string
-	failed chan error // what Serve returned
+	failed chan error // what Serve returned, or the panic of a handler
 }
 
-// listen starts to serve. An empty address serves nothing and returns nil.
-func listen(ctx context.Context, addr, addressFile string, h *Health, metrics prometheus.Gatherer) (*probes, error) {
+// listen starts to serve h. An empty address serves nothing and returns nil.
+func listen(ctx context.Context, addr, addressFile string, h http.Handler) (*probes, error) {
 	if addr == "" {
 		return nil, nil
 	}
@@ -31,10 +34,10 @@ func listen(ctx context.Context, addr, addressFile string, h *Health, metrics pr
 		return nil, fmt.Errorf("listen for HTTP on %s: %w", addr, err)
 	}
 	p := &probes{
-		server: &http.Server{Handler: handler(h, metrics), ReadHeaderTimeout: 5 * time.Second},
 		addr:   l.Addr().String(),
 		failed: make(chan error, 1),
 	}
+	p.server = &http.Server{Handler: p.guard(h), ReadHeaderTimeout: 5 * time.Second}
 	if addressFile != "" {
 		if err := writeFile(addressFile, p.addr+"\n"); err != nil {
 			_ = l.Close() // nothing was served on it
@@ -45,8 +48,29 @@ func listen(ctx context.Context, addr, addressFile string, h *Health, metrics pr
 	return p, nil
 }
 
-func handler(h *Health, metrics prometheus.Gatherer) http.Handler {
+// guard has a panic of a handler end the process: net/http would go on as if nothing had happened.
+func (p *probes) guard(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			select {
+			case p.failed <- &rpc.PanicError{Subject: r.URL.Path, Value: v, Stack: debug.Stack()}:
+			default: // the first one ends the process
+			}
+			panic(http.ErrAbortHandler) //nolint:forbidigo // what ends a request without an answer
+		}()
+		h.ServeHTTP(w, r)
+	})
+}
+
+func handler(h *Health, metrics prometheus.Gatherer, f *faults) http.Handler {
 	mux := http.NewServeMux()
+	if f != nil {
+		f.serve(mux)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if !h.alive(time.Now()) {
 			http.Error(w, "the process's loop is stuck", http.StatusServiceUnavailable)

@@ -269,18 +269,53 @@ func TestMain_SecondSignal(t *testing.T) {
 	}
 }
 
-func TestMain_FaultPoint(t *testing.T) {
+func TestMain_FaultPoints(t *testing.T) {
 	ns := fleettest.NATS(t)
-	fault := []string{"FLEET_FAULT_PANIC=holder"}
-	p := launch(t, fault, "--nats-url", ns.URL(), "--enable-fault-points")
-	if code := p.exit(); code != exitFailed || !strings.Contains(p.output(), "fault point") {
-		t.Errorf("exit code %d", code)
+	post := func(p *proc, point string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+p.addr+"/fault/panic?point="+point, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Close = true
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
 	}
-	p = launch(t, fault, "--nats-url", ns.URL())
+	for point, want := range map[string]string{
+		"holder":      "goroutine holder: panic: fault point",
+		"http":        "goroutine http: panic: fault point",
+		pointEndpoint: "goroutine micro: handler of fleet.v1.patcher.health: panic: fault point",
+		// What net/http would have hidden.
+		pointHTTP: "goroutine http: serve HTTP: handler of /fault/panic: panic: fault point",
+	} {
+		t.Run(point, func(t *testing.T) {
+			p := launch(t, nil, "--nats-url", ns.URL(), "--enable-fault-points")
+			p.ready()
+			if _, names := p.get("/fault/goroutines"); strings.TrimSpace(names) != `["holder","http","micro","nats-control","nats-data"]` {
+				t.Errorf("goroutines: %s", names)
+			}
+			if code := post(p, "nobody"); code != http.StatusNotFound {
+				t.Errorf("a point that is not there: %d", code)
+			}
+			post(p, point)
+			if point == pointEndpoint {
+				_, _ = rpc.CallEvery[HealthRequest, fleet.Health](t.Context(), ns.Conn(t), fleet.HealthEndpoint(fleet.ServicePatcher), HealthRequest{}, time.Second)
+			}
+			if h := p.notReadyFor(reasonFailed); !strings.Contains(h.Reasons[0].Message, want) {
+				t.Errorf("reasons %+v", h.Reasons)
+			}
+			if code := p.exit(); code != exitFailed {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+	p := launch(t, nil, "--nats-url", ns.URL())
 	p.ready()
-	p.signal(syscall.SIGTERM)
-	if code := p.exit(); code != exitOK || strings.Contains(p.output(), "fault point") {
-		t.Errorf("without --enable-fault-points: exit code %d", code)
+	if code := post(p, "holder"); code != http.StatusNotFound {
+		t.Errorf("without --enable-fault-points: %d", code)
 	}
 }
 

@@ -46,7 +46,10 @@ func (rt *Runtime) Server(description string) (*rpc.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	health := func(context.Context, HealthRequest) (fleet.Health, error) { return rt.Health.Snapshot(), nil }
+	health := func(context.Context, HealthRequest) (fleet.Health, error) {
+		rt.group.faults.hit(pointEndpoint)
+		return rt.Health.Snapshot(), nil
+	}
 	if err := rpc.Handle(s, fleet.HealthEndpoint(rt.Name), health); err != nil {
 		return nil, fmt.Errorf("serve health: %w", err)
 	}

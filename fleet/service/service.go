@@ -101,9 +101,9 @@ func newProcess(c *cli.Context, flags []cli.Flag, getenv func(string) string, st
 		return nil, err
 	}
 	log = log.With("service", spec.Name, "instance", set.instance)
-	fault := ""
+	var faults *faults
 	if set.enableFaultPoints {
-		fault = getenv("FLEET_FAULT_PANIC")
+		faults = newFaults()
 	}
 	h := newHealth(fleet.Health{
 		Service: spec.Name, Instance: set.instance, Version: BuildVersion(), Fleet: set.provisioning.Fleet,
@@ -112,7 +112,7 @@ func newProcess(c *cli.Context, flags []cli.Flag, getenv func(string) string, st
 	failing := func(err error) { h.end(reasonFailed, err.Error()) }
 	return &process{
 		spec: spec, set: set, log: log, health: h,
-		group: newGroup(log, fault, h.markBeat, failing),
+		group: newGroup(log, faults, h.markBeat, failing),
 		links: []*link{
 			newLink("data", spec.Name, set.instance, set.data, log),
 			newLink("control", spec.Name, set.instance, set.control, log),
@@ -172,7 +172,7 @@ func (p *process) parentEnd() <-chan struct{} {
 func (p *process) life(ctx context.Context, c *cli.Context) int {
 	p.log.Info("starting", "version", BuildVersion(), "fleet", p.set.provisioning.Fleet)
 	registry := newRegistry(p.health)
-	web, err := listen(ctx, p.set.httpListen, p.set.httpAddressFile, p.health, registry)
+	web, err := listen(ctx, p.set.httpListen, p.set.httpAddressFile, handler(p.health, registry, p.group.faults))
 	if err != nil {
 		p.log.Error("start", "err", err)
 		return exitFailed
@@ -186,12 +186,19 @@ func (p *process) life(ctx context.Context, c *cli.Context) int {
 		p.group.start("http", web.watch)
 	}
 	code := p.end(p.run(cancel, ended, func() error { return p.setup(ctx, c, registry) }))
+	if code == exitFailed && web != nil {
+		time.Sleep(lastWords)
+	}
 	if err := web.close(); err != nil {
 		p.log.Warn("end", "err", err)
 	}
 	p.log.Info("ended", "code", code)
 	return code
 }
+
+// lastWords is for how long a process that failed still says on /readyz that it is not ready, and why, when
+// all of its goroutines have ended.
+const lastWords = 250 * time.Millisecond
 
 // setupLimit is how long the end of a failed process waits for a Setup that has not returned yet.
 const setupLimit = time.Second

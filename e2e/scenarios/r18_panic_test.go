@@ -1,0 +1,235 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"harmony.dev/e2e/fault"
+	"harmony.dev/e2e/lab"
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/rpc"
+)
+
+// panics is a stack whose services are ended by a panic in one goroutine after the other.
+type panics struct {
+	*lab.Stack
+	client http.Client
+
+	ended, shown, recovered time.Duration // the longest of each
+}
+
+// Beside the members of a service's run group, which it names itself, these panic: the handler of a micro
+// endpoint, a handler of HTTP, and a goroutine that no group waits for, as each child of a member and each
+// goroutine and callback of a library is.
+var otherPoints = []string{"endpoint", "handler", childPoint}
+
+const childPoint = "child"
+
+// Fault:   a panic in each long-lived goroutine of each service, one after the other, by the service's own list of
+// them; in the handler of an endpoint; in a handler of HTTP; in a goroutine that nobody waits for.
+// Promise: the process exits non-zero within 5 s; /readyz says no before, with the reason, and never yes again (a
+// goroutine that nobody waits for ends it at once, without another answer); 'fleet status' shows it unhealthy at
+// once; restarting heals. No goroutine of the product is missing from the list but children of those on it.
+// Budget:  5 s to the exit.
+// Found:   a panic in an HTTP handler, that of a probe for example, left the process running: net/http hides it.
+func TestR18_Panic(t *testing.T) {
+	p := &panics{Stack: lab.New(t, lab.Options{})}
+	var services []*lab.Instance
+	for _, name := range fleet.Services() {
+		services = append(services, p.Start(name, "--enable-fault-points", "--lease-ttl", "1s"))
+	}
+	p.WaitReady(3)
+	p.StartDevices(4)
+	registered(t, p.Stack, 4)
+	p.API.Apply(deployment("web", region("north")))
+	settled(t, p.Stack, "web", counts(1, 1, 0, 0, 0), fleet.ConditionTrue)
+	before := p.AtRest()
+
+	for _, i := range services {
+		t.Run(i.Service(), func(t *testing.T) { p.service(t, i) })
+	}
+	p.Measured("exit after a panic, the slowest", p.ended, 5*time.Second)
+	p.Measured("'fleet status' shows it after a panic, the slowest", p.shown, 5*time.Second)
+	p.Measured("ready after a restart, the slowest", p.recovered, 20*time.Second)
+
+	p.WaitReady(3)
+	if d := lab.Difference(before, p.AtRest()); len(d) > 0 {
+		t.Errorf("panics changed something: %q", d)
+	}
+	p.API.Apply(deployment("web", region("north", "south")))
+	settled(t, p.Stack, "web", counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
+	p.AtRest()
+}
+
+// service has every goroutine of a service panic.
+func (p *panics) service(t *testing.T, i *lab.Instance) {
+	var points []string
+	if err := json.Unmarshal([]byte(p.get(t, i, "/fault/goroutines")), &points); err != nil {
+		t.Fatalf("read the list of goroutines: %v", err)
+	}
+	t.Logf("goroutines: %v", points)
+	for _, name := range []string{"http", "micro", "nats-control", "nats-data"} {
+		if !slices.Contains(points, name) {
+			t.Errorf("%s is not on the list of goroutines", name)
+		}
+	}
+	if strays := strays(p.get(t, i, "/fault/stacks")); len(strays) > 0 {
+		t.Errorf("goroutines that are neither on the list nor known to be children of one: %q", strays)
+	}
+	for _, point := range append(points, otherPoints...) {
+		t.Run(point, func(t *testing.T) { p.run(t, i, point) })
+	}
+}
+
+func (p *panics) run(t *testing.T, i *lab.Instance, point string) {
+	code, _, err := p.ready(i.HTTP())
+	if err != nil || code != http.StatusOK {
+		t.Fatalf("%s is not ready before the fault: %d, %v", i.ID(), code, err)
+	}
+	address := i.HTTP()
+	f := fault.Panic{Instance: i, Point: point}
+	fault.Inject(p.Stack, f)
+	began := time.Now()
+	if point == "endpoint" { // somebody has to ask; the answer, an error, is of no matter
+		_, _ = rpc.CallEvery[struct{}, fleet.Health](t.Context(), p.Conn(), fleet.HealthEndpoint(i.Service()), struct{}{}, 200*time.Millisecond)
+	}
+	said := p.watch(address, began.Add(10*time.Second))
+	err = i.Exited(5 * time.Second)
+	ended := time.Since(began)
+	if err == nil || strings.Contains(err.Error(), "signal") {
+		t.Errorf("%s ended with %v", i.ID(), err)
+	}
+	if first := slices.Index(said, http.StatusServiceUnavailable); point != childPoint && first < 0 || first >= 0 && slices.Contains(said[first:], http.StatusOK) {
+		t.Errorf("/readyz said %v before the end", said)
+	}
+	if err := p.unhealthy(t.Context(), i); err != nil {
+		t.Error(err)
+	}
+	shown := time.Since(began)
+
+	fault.Heal(p.Stack, f)
+	began = time.Now()
+	p.Eventually(30*time.Second, i.ID()+" ready again", func(context.Context) error {
+		code, h, err := p.ready(i.HTTP())
+		if err == nil && code != http.StatusOK {
+			err = fmt.Errorf("%d: %v", code, h.Reasons)
+		}
+		return err
+	})
+	p.ended, p.shown, p.recovered = max(p.ended, ended), max(p.shown, shown), max(p.recovered, time.Since(began))
+}
+
+// watch asks /readyz until nobody answers, and returns what was answered: 503 only for a failure.
+func (p *panics) watch(address string, until time.Time) (said []int) {
+	for time.Now().Before(until) {
+		code, h, err := p.ready(address)
+		if err != nil {
+			return said
+		}
+		if code == http.StatusServiceUnavailable && (len(h.Reasons) == 0 || h.Reasons[0].Reason != "Failed") {
+			code = -code
+		}
+		said = append(said, code)
+		time.Sleep(5 * time.Millisecond)
+	}
+	return said
+}
+
+// ready asks /readyz.
+func (p *panics) ready(address string) (int, fleet.Health, error) {
+	var h fleet.Health
+	code, body, err := p.ask(address, "/readyz")
+	if err == nil {
+		err = json.Unmarshal(body, &h)
+	}
+	return code, h, err
+}
+
+func (p *panics) ask(address, path string) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(p.T().Context(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Close = true
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, body, err
+}
+
+func (p *panics) get(t *testing.T, i *lab.Instance, path string) string {
+	t.Helper()
+	code, body, err := p.ask(i.HTTP(), path)
+	if err != nil || code != http.StatusOK {
+		t.Fatalf("ask %s for %s: %d, %v", i.ID(), path, code, err)
+	}
+	return string(body)
+}
+
+// unhealthy checks that 'fleet status' shows the service to be out of order.
+func (p *panics) unhealthy(ctx context.Context, i *lab.Instance) error {
+	out, err := p.FleetCommand(ctx, "status", "--wait", "300ms", "-o", "json")
+	if err == nil {
+		return fmt.Errorf("'fleet status' finds everything in order after a panic of %s", i.ID())
+	}
+	var doc struct {
+		Services []struct {
+			Service  string         `json:"service"`
+			Replicas []fleet.Health `json:"replicas"`
+		} `json:"services"`
+	}
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		return fmt.Errorf("'fleet status' said %q: %w", out, err)
+	}
+	for _, s := range doc.Services {
+		if s.Service != i.Service() {
+			continue
+		}
+		if len(s.Replicas) > 0 && s.Replicas[0].Ready {
+			return fmt.Errorf("'fleet status' shows %s ready after a panic", i.ID())
+		}
+		return nil
+	}
+	return fmt.Errorf("'fleet status' does not show %s: %s", i.Service(), out)
+}
+
+// children are the functions of the product that start goroutines beside the members of the run group. A panic in
+// one ends the process as that of the point "child" does.
+var children = []string{
+	"harmony.dev/fleet/service.(*process).main",              // the life of the process
+	"harmony.dev/fleet/service.(*process).parentEnd",         // waits for the end of standard input
+	"harmony.dev/fleet/service.(*process).life",              // the run group itself
+	"harmony.dev/fleet/service.(*group).run",                 // the members
+	"harmony.dev/fleet/service.(*faults).guard",              // the same: each runs beside its fault point
+	"harmony.dev/fleet/service.listen",                       // net/http: the member http fails when it ends
+	"harmony.dev/fleet/kv.(*Reflector).read",                 // the guard of a pass, which ends with it
+	"harmony.dev/fleet/kv.(*Elector).hold",                   // the renewal of the lease, which ends with the term
+	"harmony.dev/fleet/kv.roundTrip",                         // one request
+	"harmony.dev/fleet/rpc.(*pool).submit",                   // one request
+	"harmony.dev/services/patcher/keeper.(*Keeper).campaign", // looks after the apiserver during a term
+	"harmony.dev/services/reconciler/holder.(*Holder).act",   // asks for finalizers to be released during a term
+}
+
+// strays are the functions of the product that started a goroutine which is neither a member of the run group nor
+// a known child.
+func strays(stacks string) (out []string) {
+	for _, m := range regexp.MustCompile(`(?m)^created by (harmony\.dev/\S+?)(\.func[0-9.]+)? in goroutine`).FindAllStringSubmatch(stacks, -1) {
+		if creator := m[1]; !slices.Contains(children, creator) && !slices.Contains(out, creator) {
+			out = append(out, creator)
+		}
+	}
+	return out
+}
