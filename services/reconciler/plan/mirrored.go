@@ -37,7 +37,7 @@ func (s *State) applyMirrorReserved(m Message, at time.Time) (err error) {
 		err = s.applySynced(m)
 	}
 	if !was && s.mirror.vouched() {
-		s.mirror.confirmed = at
+		s.mirror.confirmed, s.mirror.setBack = at, false
 	}
 	return err
 }

@@ -328,6 +328,47 @@ func TestState_AnOldBackupOfTheMirrorDeletesNothing(t *testing.T) {
 	}
 }
 
+// A mirror that went back to a time when web was not deleted yet does not carry it out again. Who reads it from
+// the first time cannot know that.
+func TestState_AMirrorThatWentBackPutsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	w.setDevice("d1", labelled("region", "north"))
+	w.setDeployment("web", wish(1, "a", "region", "north"))
+	backup := maps.Clone(w.mirror)
+	w.entomb("deployment", "web", fleet.TombstoneDeleted)
+
+	w.mirror = backup
+	w.state.Reread()
+	w.state.SetBack()
+	for _, m := range backup {
+		w.ok(w.state.ApplyMirror(m, w.now))
+	}
+	w.state.Stir(w.now)
+	putsNothing := func(when string) {
+		t.Helper()
+		if p := w.plan(); !p.Empty() || w.state.MirrorWhole() {
+			t.Fatalf("%s it plans\n%s", when, render(p))
+		}
+	}
+	putsNothing("after the restore")
+	w.term = "second"
+	w.lease(true)
+	putsNothing("under a lease without an epoch")
+	w.takeEpoch()
+	putsNothing("under an epoch without the whole difference")
+	w.setDeployment("late", wish(1, "b", "region", "north"))
+	w.entomb("deployment", "web", fleet.TombstoneVanished)
+	w.sync()
+	if puts, deletes := countsOf(w.plan()); puts != 1 || deletes != 0 {
+		t.Errorf("after the repair: %s", render(w.plan()))
+	}
+	w.lease(false)
+	if !w.state.MirrorWhole() {
+		t.Error("it is doubted again without a patcher")
+	}
+}
+
 // keepsAll expects that the one delete there is stays blocked.
 func (w *world) keepsAll(when string) {
 	w.t.Helper()

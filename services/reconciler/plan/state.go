@@ -32,6 +32,7 @@ type State struct {
 // mirror is what fleet-resources says of itself.
 type mirror struct {
 	reading   bool         // it is being read anew: what comes may be old
+	setBack   bool         // it is an earlier state of itself, until a patcher vouches for it
 	epoch     uint64       // revision of _epoch; 0 means none
 	epochTerm string       // in which it was taken
 	synced    fleet.Synced // zero means none
@@ -42,15 +43,15 @@ type mirror struct {
 	confirmed time.Time    // since when deletes are allowed
 }
 
-// whole reports whether the mirror was whole at some time: puts need that.
-func (m *mirror) whole() bool { return m.synced.Epoch != 0 }
+// whole reports whether the mirror was whole at some time, and has not been set back since: puts need that.
+func (m *mirror) whole() bool { return m.synced.Epoch != 0 && !m.setBack }
 
 // vouched reports whether a patcher stands behind the mirror now: deletes need that. The mirror is whole
 // under its own last epoch, and who took that epoch has been seen to renew its lease since the mirror was
 // read. What is in the bucket proves nothing by itself: an old backup holds an epoch and a lease, too. Nor
 // do stamps, when the clocks of servers differ.
 func (m *mirror) vouched() bool {
-	return m.whole() && m.synced.Epoch == m.epoch && m.alive && m.leaseTerm == m.epochTerm
+	return m.synced.Epoch != 0 && m.synced.Epoch == m.epoch && m.alive && m.leaseTerm == m.epochTerm
 }
 
 // New returns the state of two empty buckets.
@@ -80,12 +81,17 @@ func (s *State) Hold() (h fleet.Hold, ok bool) {
 	return *s.hold, true
 }
 
-// MirrorWhole reports whether the mirror has been whole: without that nothing is planned and nobody
-// is answered.
+// MirrorWhole reports whether the mirror has been whole, and not been set back since: without that nothing
+// is planned and nobody is answered.
 func (s *State) MirrorWhole() bool { return s.mirror.whole() }
 
 // Reread says that the mirror is about to be read anew. What comes may be old until [State.Stir].
 func (s *State) Reread() { s.mirror.reading, s.mirror.alive = true, false }
+
+// SetBack says that the mirror about to be read is an older one than was read before, as after the restore of
+// a backup. What was deleted since is in it, and would be carried out again: nothing is believed until a
+// patcher vouches for it.
+func (s *State) SetBack() { s.mirror.setBack = true }
 
 // Stir says that the mirror was read anew: whatever waits for it to be quiet waits from this time on.
 func (s *State) Stir(at time.Time) { s.mirror.reading, s.mirror.stirred = false, at }

@@ -18,9 +18,10 @@ type source struct {
 	aside     *kv.Aside
 	apply     func(*plan.State, plan.Message, time.Time) error
 
-	synced bool
-	pass   kv.Pass
-	seq    uint64
+	synced  bool
+	pass    kv.Pass
+	seq     uint64
+	reached uint64 // the last sequence seen, over passes
 }
 
 func (v *View) newSource(b *kv.Bucket, own bool, log *slog.Logger, apply func(*plan.State, plan.Message, time.Time) error) *source {
@@ -35,8 +36,13 @@ func (s *source) Begin(p kv.Pass) {
 	defer s.view.mu.Unlock()
 	s.synced, s.pass, s.seq = false, p, 0
 	s.aside.Reset()
+	wentBack := p.Barrier < s.reached
+	s.reached = p.Barrier
 	if s == s.view.mirror {
 		s.view.state.Reread()
+		if wentBack {
+			s.view.state.SetBack()
+		}
 	}
 	s.view.notify()
 }
@@ -48,6 +54,7 @@ func (s *source) Apply(m kv.Message) {
 	if m.Op != kv.Swept {
 		s.view.clock.Observe(m.Time)
 		s.seq = max(s.seq, m.Revision)
+		s.reached = max(s.reached, m.Revision)
 	}
 	err := s.apply(s.view.state, translate(m), s.view.clock.Now())
 	if aside, ok := errors.AsType[*plan.Aside](err); ok {
