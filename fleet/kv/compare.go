@@ -16,6 +16,13 @@ import (
 // in microseconds.
 const oldestFirstSeq = 1_577_836_800_000_000
 
+// newestFirstSeq is what it is not above before the year 2255. Numbers beyond it are rounded by tools that read
+// JSON as floating point, and beyond 2^63 conditions of the server do not hold: there is no fence.
+const newestFirstSeq = 1 << 53
+
+// fromClock reports whether a first sequence can be the time of the stream's creation in microseconds.
+func fromClock(first uint64) bool { return first >= oldestFirstSeq && first <= newestFirstSeq }
+
 // free lists the settings that an operator may change on a stream without touching a promise of this
 // package, and those which the comparison treats by itself.
 func free(field string) bool {
@@ -70,7 +77,7 @@ func differences(want, got api.StreamConfig, relied func(field string) bool) ([]
 	for _, d := range ds {
 		texts = append(texts, d.String())
 	}
-	if relied == nil && got.FirstSeq < oldestFirstSeq {
+	if relied == nil && !fromClock(got.FirstSeq) {
 		texts = append(texts, fmt.Sprintf("first_seq is %d, must be the time of creation in microseconds", got.FirstSeq))
 	}
 	return texts, nil

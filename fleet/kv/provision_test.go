@@ -125,6 +125,7 @@ func TestEnsure_ReportsAWrongConfiguration(t *testing.T) {
 		"no fence":       {func(c *api.StreamConfig) { c.AllowAtomicPublish = false }, "allow_atomic", false},
 		"history":        {func(c *api.StreamConfig) { c.MaxMsgsPer = 5 }, "max_msgs_per_subject", true},
 		"expiry":         {func(c *api.StreamConfig) { c.MaxAge = time.Hour }, "max_age", true},
+		"high first seq": {func(c *api.StreamConfig) { c.FirstSeq = 1<<63 - 10 }, "first_seq", false},
 		"no first seq":   {func(c *api.StreamConfig) { c.FirstSeq = 0 }, "first_seq", false},
 		"no republish":   {func(c *api.StreamConfig) { c.RePublish = nil }, "republish", false},
 		"other storage":  {func(c *api.StreamConfig) { c.Storage = api.MemoryStorage }, "storage", false},
