@@ -84,8 +84,12 @@ func (l *losing) lose(f fault.Fault, buckets ...string) {
 		return unnoticed(seen, l.sightings(ctx, buckets, keys))
 	})
 	l.s.Measured(what+": noticed", time.Since(start), noticedWithin)
-	l.s.Eventually(60*time.Second, what+" corrected", l.corrected)
-	l.s.Measured(what+": corrected", time.Since(start), correctedWithin)
+	var at time.Time
+	l.s.Eventually(60*time.Second, what+" corrected", func(ctx context.Context) (err error) {
+		at, err = l.corrected(ctx, buckets)
+		return err
+	})
+	l.s.Measured(what+": corrected", at.Sub(start), correctedWithin)
 	after := l.s.AtRest()
 	if d := l.difference(after); len(d) > 0 {
 		l.t.Errorf("%s changed something: %q", what, d)
@@ -153,34 +157,46 @@ func unnoticed(before, now map[string]uint64) error {
 	return nil
 }
 
-// corrected returns what is not as it was.
-func (l *losing) corrected(ctx context.Context) error {
+// corrected returns what is not as it was, or since when everything is: when the instances are seen to be at
+// rest, and the last key was written into the buckets that were lost. To read all of them takes longer.
+func (l *losing) corrected(ctx context.Context, buckets []string) (at time.Time, err error) {
 	for bucket, keys := range wanted(l.before) { // cheap, and most often enough
 		stream, err := l.s.NATS.JetStream().Stream(ctx, fleet.StreamName(bucket))
 		if err != nil {
-			return err
+			return at, err
 		}
 		if n := int(stream.CachedInfo().State.NumSubjects); n < len(keys) {
-			return fmt.Errorf("%s has %d of %d keys", bucket, n, len(keys))
+			return at, fmt.Errorf("%s has %d of %d keys", bucket, n, len(keys))
 		}
+	}
+	if err := l.heard(ctx); err != nil {
+		return at, err
 	}
 	hs := l.s.Health(ctx)
 	for _, h := range hs {
 		if !h.Ready || h.State != fleet.StateReady || h.Lease == nil || h.Lease.Epoch == 0 {
-			return fmt.Errorf("%s is %s: %v", h.Instance, h.State, h.Reasons)
+			return at, fmt.Errorf("%s is %s: %v", h.Instance, h.State, h.Reasons)
 		}
 	}
 	if len(hs) != len(fleet.Services()) {
-		return fmt.Errorf("%d instances answer", len(hs))
+		return at, fmt.Errorf("%d instances answer", len(hs))
 	}
+	at = time.Now()
 	now, err := l.s.Picture(ctx)
 	if err != nil {
-		return err
+		return at, err
 	}
 	if d := l.difference(now); len(d) > 0 {
-		return fmt.Errorf("%q", d)
+		return at, fmt.Errorf("%q", d)
 	}
-	return l.heard(ctx)
+	for _, bucket := range buckets {
+		for _, e := range now.Keys[bucket] {
+			if e.Stamp.After(at) {
+				at = e.Stamp
+			}
+		}
+	}
+	return at, nil
 }
 
 // difference names what is not as it was: any write to a resource, and any other value of a key. A report
