@@ -128,9 +128,13 @@ func (s *State) group(dr *draft, v verdict, now time.Time, plan *Plan) Group {
 }
 
 // ripeAlone reports whether the puts of a regressed Deployment have waited long enough. They go with its
-// deletes when it has any; alone they wait as those do, since they are as doubtful.
+// deletes when it has any; alone they wait as those do, for a patcher and for the quiet, since they are as
+// doubtful.
 func (s *State) ripeAlone(dr *draft, now time.Time, plan *Plan) bool {
-	if len(dr.doubts) > 0 || s.ripe(dr.since, now) {
+	switch {
+	case !s.mirror.vouched():
+		return false
+	case len(dr.doubts) > 0 || s.ripe(dr.since, now):
 		return true
 	}
 	plan.wake(s.brake.ripeAt(&s.mirror, dr.since))
