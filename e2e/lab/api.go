@@ -118,6 +118,38 @@ func (a *API) TryPatch(kind, name string, patch any) error {
 	return err
 }
 
+// Vanish strips a resource of its finalizers and deletes it before they can be added again: nobody sees it
+// being deleted.
+func (a *API) Vanish(kind, name string) {
+	a.t.Helper()
+	ctx := a.t.Context()
+	for {
+		stripped, err := a.resource(kind).Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+		if err == nil {
+			version := stripped.GetResourceVersion()
+			err = a.resource(kind).Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &version}})
+		}
+		switch {
+		case err == nil || apierrors.IsNotFound(err):
+			return
+		case !apierrors.IsConflict(err):
+			a.t.Fatalf("let %s %s vanish: %v", kind, name, err)
+		}
+	}
+}
+
+// Label sets a label of a Device by hand, or removes it for "".
+func (a *API) Label(device, key, value string) {
+	a.t.Helper()
+	labels := map[string]any{key: value}
+	if value == "" {
+		labels[key] = nil
+	}
+	if err := a.TryPatch(fleet.KindDevice, device, map[string]any{"metadata": map[string]any{"labels": labels}}); err != nil {
+		a.t.Fatalf("label device %s: %v", device, err)
+	}
+}
+
 // Get reads a resource.
 func (a *API) Get(ctx context.Context, kind, name string) (*unstructured.Unstructured, error) {
 	return a.resource(kind).Get(ctx, name, metav1.GetOptions{})

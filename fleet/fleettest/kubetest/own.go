@@ -86,8 +86,8 @@ func (o *Own) Restore(backup string) {
 	o.copyStore(backup, o.store())
 }
 
-// store is the part of the data directory that etcd owns; certificates and keys are beside it.
-func (o *Own) store() string { return filepath.Join(o.dir, "data", "etcd") }
+// store is where etcd keeps what it stores. Its socket is beside that, and certificates and keys elsewhere.
+func (o *Own) store() string { return filepath.Join(o.dir, "data", "etcd", "data") }
 
 func (o *Own) copyStore(from, to string) {
 	o.t.Helper()
