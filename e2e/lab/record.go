@@ -6,6 +6,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"harmony.dev/fleet"
 )
@@ -67,4 +68,34 @@ func (s *Statuses) Of(uid string) []fleet.DeploymentStatus {
 		}
 	}
 	return out
+}
+
+// RecordAdded records the names of the resources of a kind that are created from now on, until the returned
+// function is asked for them, or the test ends.
+func (a *API) RecordAdded(kind string) (names func() []string) {
+	a.t.Helper()
+	list, err := a.resource(kind).List(a.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		a.t.Fatalf("list %ss: %v", kind, err)
+	}
+	w, err := a.resource(kind).Watch(a.t.Context(), metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+	if err != nil {
+		a.t.Fatalf("watch %ss: %v", kind, err)
+	}
+	var seen []string
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for e := range w.ResultChan() {
+			if u, ok := e.Object.(*unstructured.Unstructured); ok && e.Type == watch.Added {
+				seen = append(seen, u.GetName())
+			}
+		}
+	}()
+	a.t.Cleanup(func() { w.Stop(); <-done })
+	return func() []string {
+		w.Stop()
+		<-done
+		return seen
+	}
 }
