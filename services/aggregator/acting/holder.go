@@ -69,7 +69,7 @@ func (h *Holder) Act(ctx context.Context, t *kv.Term) error {
 			return err
 		}
 		h.cfg.Log.Info("acting", "epoch", epoch)
-		err = h.under(ctx, fleet.Sender{Service: fleet.ServiceAggregator, Epoch: epoch})
+		err = h.under(ctx, t.Held, fleet.Sender{Service: fleet.ServiceAggregator, Epoch: epoch})
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -81,8 +81,9 @@ func (h *Holder) Act(ctx context.Context, t *kv.Term) error {
 	}
 }
 
-// under acts under one epoch. It returns when ctx is done or one of the loops cannot go on.
-func (h *Holder) under(ctx context.Context, sender fleet.Sender) error {
+// under acts under one epoch. It returns when ctx is done, when the lease is no longer held, or when one of
+// the loops cannot go on.
+func (h *Holder) under(ctx context.Context, held func() bool, sender fleet.Sender) error {
 	h.flushed.Store(false)
 	for _, a := range []*account{&h.rebuild, &h.statuses, &h.devices} {
 		a.set(0, time.Now())
@@ -95,16 +96,21 @@ func (h *Holder) under(ctx context.Context, sender fleet.Sender) error {
 		newCaller(h).tick,
 		newSight(h).tick,
 	} {
-		loops.Go(func() error { return every(ctx, h.cfg.Tick, tick) })
+		loops.Go(func() error { return every(ctx, h.cfg.Tick, held, tick) })
 	}
 	return loops.Wait()
 }
 
-// every calls f at once and then every d, until ctx is done or it returns an error.
-func every(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+// every calls f at once and then every d, until ctx is done, it returns an error, or the lease is no longer
+// held. Each time it looks at the lease itself: in a process that was paused ctx may not know yet, and what
+// is asked of agents no epoch fences.
+func every(ctx context.Context, d time.Duration, held func() bool, f func(context.Context) error) error {
 	ticker := time.NewTicker(d)
 	defer ticker.Stop()
 	for {
+		if !held() {
+			return kv.ErrDeposed
+		}
 		if err := f(ctx); err != nil {
 			return err
 		}
