@@ -36,7 +36,7 @@ func (f *feed) Begin(p kv.Pass) {
 
 // Apply implements kv.View.
 func (f *feed) Apply(m kv.Message) {
-	f.loss.count(m.Op)
+	f.loss.count(m.Op, 1)
 	f.view.observe(m.Time)
 	f.apply(f, m)
 }
@@ -54,6 +54,7 @@ func (f *feed) Lost(error) { f.view.settle(f, false) }
 
 // illegal sets a message aside whose key is not of the contract, as long as it is there.
 func (f *feed) illegal(m kv.Message, err error) {
+	f.loss.count(m.Op, -1)
 	if m.Op == kv.Put {
 		f.aside.Add(m, err, false)
 		return

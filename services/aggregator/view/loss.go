@@ -7,7 +7,7 @@ import (
 )
 
 // loss tells whether a bucket has lost much of what was in view, although it was not created again: it
-// was purged, or restored from a backup. It belongs to the goroutine of the bucket's reflector.
+// was purged, or restored from a backup. Keys that are none of the bucket are no loss. It belongs to the goroutine of the bucket's reflector.
 type loss struct {
 	created   time.Time // the bucket, in the last pass
 	recreated bool      // the loss is told by that alone
@@ -23,12 +23,13 @@ func (l *loss) begin(p kv.Pass) {
 	*l = loss{created: p.Created, recreated: recreated, restored: p.NewIncarnation}
 }
 
-func (l *loss) count(op kv.Op) {
+// count takes note of n more messages that do so.
+func (l *loss) count(op kv.Op, n int) {
 	switch op {
 	case kv.Put:
-		l.put++
+		l.put += n
 	case kv.Swept:
-		l.gone++
+		l.gone += n
 	case kv.Delete, kv.Purge, kv.Expired: // somebody did that to one key
 	}
 }

@@ -80,6 +80,28 @@ func TestLoss_EmptiedBucketCountsAsANewOne(t *testing.T) {
 	}
 }
 
+// A person who removes what does not belong there takes nothing away.
+func TestLoss_IllegalKeysAreNone(t *testing.T) {
+	r := newReplay(0)
+	all, illegal := keys("state.d%d.web", 10), keys("Bad.%d", 30)
+	p := kv.Pass{Number: 2, Created: r.server.Add(-time.Hour)}
+	r.pass(p.Created)
+	for _, key := range append(illegal, all...) {
+		r.write(fleet.BucketDeviceState, key, "{}")
+	}
+	r.again(fleet.BucketDeviceState, p, all, illegal)
+	if r.Announce() {
+		t.Error("all are asked when illegal keys are gone")
+	}
+	for _, key := range illegal {
+		r.write(fleet.BucketDeviceState, key, "{}")
+	}
+	r.again(fleet.BucketDeviceState, p, append(illegal, all[2:]...), all[:2])
+	if !r.Announce() {
+		t.Error("illegal keys make a loss look small")
+	}
+}
+
 func TestLoss_OfACreatedBucketIsToldOnce(t *testing.T) {
 	r := newReplay(0)
 	all := keys("info.d%d", 10)
