@@ -45,6 +45,19 @@ type Config struct {
 	Log         *slog.Logger
 }
 
+// What the client library keeps of one subscription until the dispatcher has looked at it: so many bytes, and
+// messages as [Config] says. The dispatcher never waits, so this only fills while the process gets no time or
+// cannot write its log; then more would cost memory for requests whose senders have given up. The library drops
+// what is over it.
+const (
+	pendingBytes    = 16 << 20
+	pendingMessages = 4096 // at least
+)
+
+// pending returns how many messages are kept before the dispatcher has looked at them: what may wait behind it
+// may wait before it, too.
+func (c Config) pending() int { return max(pendingMessages, 2*c.Queue) }
+
 // Reasons for which a request is refused unread.
 const (
 	ReasonBusy     = "Busy"            // 429: no worker and no place to wait is free, or none for its subject
@@ -82,6 +95,8 @@ type Server struct {
 	stopped chan struct{}    // closed when micro says done
 
 	holding func() bool // nil: always
+	pending int         // messages of an endpoint that the dispatcher has not looked at
+	dropped throttle    // for what the log says of dropped messages
 
 	mu       sync.Mutex
 	counters map[string]*counters // by endpoint name
@@ -99,9 +114,10 @@ func NewServer(nc *nats.Conn, cfg Config) (*Server, error) {
 		every:    newPool(2, 64, 0),
 		failed:   make(chan *PanicError, 1),
 		stopped:  make(chan struct{}),
+		pending:  cfg.pending(),
 		counters: map[string]*counters{},
 	}
-	s.panics = s.fail
+	s.panics, s.dropped.every = s.fail, errorEvery
 	metadata := map[string]string{"instance": cfg.Instance, "version": cfg.Version}
 	maps.Copy(metadata, cfg.Metadata)
 	m, err := micro.AddService(nc, micro.Config{
@@ -160,7 +176,8 @@ func (s *Server) add(ep fleet.Endpoint, metadata map[string]string, f invoke) er
 		}
 		s.accept(p, n, request{subject: r.Subject(), reply: r.Reply(), data: r.Data(), size: len(r.Data())}, f)
 	})
-	if err := s.micro.AddEndpoint(ep.Name, handler, micro.WithEndpointSubject(ep.Subject), micro.WithEndpointMetadata(metadata), group); err != nil {
+	if err := s.micro.AddEndpoint(ep.Name, handler, micro.WithEndpointSubject(ep.Subject), micro.WithEndpointMetadata(metadata),
+		micro.WithEndpointPendingLimits(s.pending, pendingBytes), group); err != nil {
 		return fmt.Errorf("add endpoint %s: %w", ep.Name, err)
 	}
 	return nil
@@ -218,7 +235,9 @@ func (s *Server) fail(p *PanicError) {
 }
 
 func (s *Server) asyncError(_ micro.Service, e *micro.NATSError) {
-	s.log.Warn("micro subscription", "subject", e.Subject, "err", e.Description)
+	if s.dropped.open(time.Now()) { // a flooded subscription falls behind again with every message that it takes
+		s.log.Warn("micro subscription", "subject", e.Subject, "err", e.Description)
+	}
 }
 
 func (s *Server) count(endpoint string) *counters {

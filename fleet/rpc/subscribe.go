@@ -38,6 +38,9 @@ func Subscribe[Req, Resp any](nc *nats.Conn, subject string, cfg Config, h func(
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
+	if err := sub.SetPendingLimits(cfg.pending(), pendingBytes); err != nil {
+		return nil, fmt.Errorf("bound what %s keeps: %w", subject, err)
+	}
 	sub.SetClosedHandler(func(string) { close(s.closed) })
 	s.sub = sub
 	return s, nil

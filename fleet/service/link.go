@@ -41,9 +41,10 @@ type link struct {
 
 	mu     sync.Mutex
 	nc     *nats.Conn
-	setup  error  // why there is not even a connection to retry with: a file or context that cannot be read
-	dial   error  // of the last attempt to dial
-	denied string // the last refused subject since the connection came up
+	setup  error     // why there is not even a connection to retry with: a file or context that cannot be read
+	dial   error     // of the last attempt to dial
+	denied string    // the last refused subject since the connection came up
+	slow   time.Time // when dropped messages were logged last
 }
 
 func newLink(name, service, instance string, t target, log *slog.Logger) *link {
@@ -152,10 +153,27 @@ func (l *link) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if sub != nil {
 		subject = sub.Subject
 	}
+	if errors.Is(err, nats.ErrSlowConsumer) && !l.mayLogSlow(time.Now()) {
+		return
+	}
 	l.log.Warn("nats error", "subject", subject, "err", err)
 	if errors.Is(err, nats.ErrPermissionViolation) && !deniedReply(err) {
 		l.setDenied(err.Error())
 	}
+}
+
+// slowEvery is how often at most the log tells of dropped messages. A subscription that is flooded falls behind
+// again with every message that it takes: whoever floods it must not decide how much is logged.
+const slowEvery = 10 * time.Second
+
+func (l *link) mayLogSlow(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.slow) < slowEvery {
+		return false
+	}
+	l.slow = now
+	return true
 }
 
 // deniedReply reports whether the server refused a publish to an inbox. Whoever asks chooses it: a

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
@@ -206,3 +207,15 @@ func (p *proxy) pass(ctx context.Context, to, from net.Conn) {
 
 func (p *proxy) freeze() { <-p.frozen; p.frozen <- make(chan struct{}) }
 func (p *proxy) thaw()   { close(<-p.frozen); open := make(chan struct{}); close(open); p.frozen <- open }
+
+// Whoever floods a subscription does not decide how much is logged.
+func TestLink_SaysSeldomThatMessagesAreDropped(t *testing.T) {
+	var log strings.Builder
+	l := newLink("data", "fleet-test", "one", target{}, slog.New(slog.NewTextHandler(&log, nil)))
+	for range 100 {
+		l.asyncError(nil, &nats.Subscription{Subject: "flooded"}, nats.ErrSlowConsumer)
+	}
+	if n := strings.Count(log.String(), nats.ErrSlowConsumer.Error()); n != 1 {
+		t.Errorf("%d lines for 100 drops in a row", n)
+	}
+}
