@@ -28,7 +28,10 @@ func (s *Stack) FleetCommand(ctx context.Context, args ...string) (string, error
 
 // command runs a program with a home of its own, so that no configuration of the machine plays a part.
 func (s *Stack) command(ctx context.Context, name string, args []string, env ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
+	return s.run(exec.CommandContext(ctx, filepath.Join(s.bin, name), args...), env...)
+}
+
+func (s *Stack) run(cmd *exec.Cmd, env ...string) (string, error) {
 	cmd.Env = append(service.WithoutSettings(os.Environ()), append([]string{"HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir, "NO_COLOR=1"}, env...)...)
 	cmd.Dir = s.dir
 	var out bytes.Buffer
@@ -39,3 +42,9 @@ func (s *Stack) command(ctx context.Context, name string, args []string, env ...
 
 // BinDir is where the binaries are built into.
 func BinDir(t testing.TB) string { return filepath.Join(Root(t), "bin") }
+
+// Shell runs a command line as a person pastes it, with the stack's tools in the path.
+func (s *Stack) Shell(ctx context.Context, line string) (string, error) {
+	cmd := exec.CommandContext(ctx, "bash", "-c", line)
+	return s.run(cmd, "PATH="+s.bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
