@@ -188,6 +188,7 @@ func (i *Instance) Running() bool {
 	}
 }
 
+// addressFile is where the instance says which address it listens on.
 func (i *Instance) addressFile() string { return filepath.Join(i.stack.dir, i.id+".http") }
 
 // HTTP is where a service that was started serves its probes: "127.0.0.1:41234".

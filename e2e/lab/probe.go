@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"harmony.dev/fleet"
@@ -30,6 +29,3 @@ func (i *Instance) Probe(ctx context.Context) (h fleet.Health, err error) {
 	defer resp.Body.Close()
 	return h, json.NewDecoder(resp.Body).Decode(&h)
 }
-
-// addressFile is where the instance says which address it listens on.
-func (i *Instance) addressFile() string { return filepath.Join(i.stack.dir, i.id+".http") }
