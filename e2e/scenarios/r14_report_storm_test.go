@@ -123,7 +123,7 @@ func newStorm(t *testing.T) *storm {
 		}
 		return err
 	})
-	st.storm = &fault.ReportStorm{Pairs: pairs, Next: reports(st.hashes(t)), Rate: stormRate, Seed: seed}
+	st.storm = &fault.ReportStorm{Pairs: pairs, Next: stormReports(st.hashes(t)), Rate: stormRate, Seed: seed}
 	return st
 }
 
@@ -153,9 +153,9 @@ func (st *storm) hashes(t *testing.T) map[fleet.DeploymentName]string {
 	return out
 }
 
-// reports makes reports at random: of any phase, at any time, some about another value than the desired one.
+// stormReports makes reports at random: of any phase, at any time, some about another value than the desired one.
 // Those of hot-0 say that the desired value runs; only their times are wild.
-func reports(hashes map[fleet.DeploymentName]string) func(fleet.Pair, *rand.Rand) []byte {
+func stormReports(hashes map[fleet.DeploymentName]string) func(fleet.Pair, *rand.Rand) []byte {
 	return func(p fleet.Pair, rng *rand.Rand) []byte {
 		r := fleet.Report{Phase: fleet.PhaseRunning, ObservedHash: hashes[p.Deployment]}
 		r.LastEventAt = time.Unix(rng.Int64N(120*365*24*3600), rng.Int64N(1e9)).UTC().Format(time.RFC3339Nano) // 1970 to 2090

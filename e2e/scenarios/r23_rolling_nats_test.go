@@ -46,7 +46,7 @@ func TestR23_RollingRestartOfNATS(t *testing.T) {
 	load := startReports(t, s, n)
 	load.await(50, 20*time.Second)
 	coast, loaded := s.API.RecordStatuses("coast"), s.API.RecordStatuses("load")
-	ready := watchReadiness(t, s)
+	ready := watchReasons(t, s)
 
 	for i := range s.NATS.Nodes() {
 		node := fault.NodeStop(i)
@@ -54,7 +54,7 @@ func TestR23_RollingRestartOfNATS(t *testing.T) {
 		s.Measured(node.Target()+" stopped: reports of each pair are taken", load.each(30*time.Second), 10*time.Second)
 		load.await(50, 30*time.Second)
 		fault.Heal(s, node)
-		replicated(s)
+		allCurrent(s)
 		load.await(50, 30*time.Second)
 	}
 	start := time.Now()
@@ -212,8 +212,8 @@ func (r *reports) judge(p lab.Picture) {
 	}
 }
 
-// replicated waits until each stream has all of its replicas up to date.
-func replicated(s *lab.Stack) {
+// allCurrent waits until each stream has all of its replicas up to date.
+func allCurrent(s *lab.Stack) {
 	s.T().Helper()
 	s.Eventually(60*time.Second, "every replica of every stream current", func(ctx context.Context) error {
 		for _, bucket := range buckets {
@@ -235,15 +235,15 @@ func replicated(s *lab.Stack) {
 	})
 }
 
-// readiness asserts that whoever is not ready says why.
-type readiness struct {
+// saysWhy asserts that whoever is not ready says why.
+type saysWhy struct {
 	end context.CancelFunc
 	wg  sync.WaitGroup
 }
 
-func watchReadiness(t *testing.T, s *lab.Stack) *readiness {
+func watchReasons(t *testing.T, s *lab.Stack) *saysWhy {
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &readiness{end: cancel}
+	r := &saysWhy{end: cancel}
 	s.Health(ctx) // opens the connection
 	r.wg.Go(func() {
 		looks, unready := 0, 0
@@ -269,7 +269,7 @@ func watchReadiness(t *testing.T, s *lab.Stack) *readiness {
 	return r
 }
 
-func (r *readiness) stop() {
+func (r *saysWhy) stop() {
 	r.end()
 	r.wg.Wait()
 }
