@@ -75,8 +75,8 @@ func (s *braked) untouched(when string, before map[string]lab.Entry) {
 	}
 }
 
-// record reads a record of the reconciler's from desired-state; there may be none.
-func record[T any](ctx context.Context, s *braked, key string, decode func([]byte) (T, error)) (v T, ok bool, err error) {
+// recordOf reads a record of the reconciler's from desired-state; there may be none.
+func recordOf[T any](ctx context.Context, s *braked, key string, decode func([]byte) (T, error)) (v T, ok bool, err error) {
 	all, err := s.NATS.Entries(ctx, fleet.BucketDesiredState)
 	e, found := all[key]
 	if err != nil || !found || e.Delete {
@@ -98,7 +98,7 @@ func (s *braked) heldAnew(was string, deletes int, there, gone []string) (h flee
 	s.t.Helper()
 	s.Eventually(30*time.Second, fmt.Sprintf("%d deletes held, and shown", deletes), func(ctx context.Context) (err error) {
 		var ok bool
-		h, ok, err = record(ctx, s, fleet.KeyHold, fleet.DecodeHold)
+		h, ok, err = recordOf(ctx, s, fleet.KeyHold, fleet.DecodeHold)
 		if err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (s *braked) heldAnew(was string, deletes int, there, gone []string) (h flee
 		}
 		shown := []error{s.heldInHealth(ctx, h), s.heldInMetrics(ctx, deletes), s.heldInPlan(ctx, h), s.heldOnCommandLine(ctx, h)}
 		for _, name := range slices.Concat(there, gone) {
-			a, _, err := record(ctx, s, fleet.AppliedKey(fleet.DeploymentName(name)), fleet.DecodeApplied)
+			a, _, err := recordOf(ctx, s, fleet.AppliedKey(fleet.DeploymentName(name)), fleet.DecodeApplied)
 			if err == nil && a.Held != h.ID {
 				err = fmt.Errorf("_applied.%s is %+v", name, a)
 			}
@@ -211,7 +211,7 @@ func (s *braked) approve(id string) error {
 func (s *braked) released(instances int) {
 	s.t.Helper()
 	s.Eventually(30*time.Second, "the hold to go", func(ctx context.Context) error {
-		h, ok, err := record(ctx, s, fleet.KeyHold, fleet.DecodeHold)
+		h, ok, err := recordOf(ctx, s, fleet.KeyHold, fleet.DecodeHold)
 		if ok {
 			return errors.Join(err, fmt.Errorf("there is %+v", h))
 		}

@@ -127,7 +127,7 @@ func (s *braked) vanish(from, to int) {
 	names := shelves(from, to)
 	fault.Inject(s.Stack, fault.Vanish{Kind: fleet.KindDevice, Names: names})
 	s.Eventually(30*time.Second, fmt.Sprintf("the keys of %v to go", names), func(ctx context.Context) error {
-		if h, held, err := record(ctx, s, fleet.KeyHold, fleet.DecodeHold); held || err != nil {
+		if h, held, err := recordOf(ctx, s, fleet.KeyHold, fleet.DecodeHold); held || err != nil {
 			return errors.Join(err, fmt.Errorf("held: %+v", h))
 		}
 		all := s.keys()
