@@ -132,8 +132,7 @@ func TestSometimes(t *testing.T) {
 			health(s, record.Health{Pass: 2, Ready: true})
 			health(s, record.Health{Pass: 3})
 		}},
-		{PathRefused, func(s *script) { s.fault(PathRefused, "reconciler-1") }},
-		{PathRefused, func(s *script) { health(s, record.Health{Refused: 1}) }},
+		{PathRefused, func(s *script) { s.add(record.Event{Seen: &record.Seen{Path: PathRefused}}) }},
 		{PathTakeover, func(s *script) { s.take(fleet.BucketDesiredState, "reconciler-2") }},
 		{PathBrake, func(s *script) { s.own(fleet.BucketDesiredState, fleet.KeyHold, `{"id":"h"}`) }},
 		{PathStale, func(s *script) { s.say(status(1, 1, 0, 0, 1)) }},

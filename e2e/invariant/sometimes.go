@@ -10,7 +10,7 @@ import (
 // The paths that a full run of the scenarios must reach.
 const (
 	PathRebuild  = "rebuild"       // a stream began anew, or an instance that was ready read a source again
-	PathRefused  = "fence-refused" // the server refused a fenced write, see record.Health, or a scenario noted it as a fault of this name
+	PathRefused  = "fence-refused" // a scenario saw the server refuse a fenced write, see record.Seen
 	PathTakeover = "takeover"      // another instance than before took an epoch
 	PathBrake    = "brake"         // deletes were held
 	PathStale    = "stale"         // a status counted stale devices
@@ -54,10 +54,8 @@ func (s *sometimes) apply(e record.Event) {
 			delete(s.health, e.Process.Instance)
 			delete(s.wasReady, e.Process.Instance)
 		}
-	case e.Fault != nil:
-		if e.Fault.Name == PathRefused && !e.Fault.Healed {
-			s.n[PathRefused]++
-		}
+	case e.Seen != nil:
+		s.n[e.Seen.Path]++
 	case e.Op != nil:
 		s.operation(e.Op)
 	case e.Health != nil:
@@ -88,7 +86,6 @@ func (s *sometimes) said(h record.Health) {
 	if s.wasReady[h.Instance] && h.Pass > before.Pass {
 		s.n[PathRebuild]++
 	}
-	s.n[PathRefused] += int(min(h.Refused-min(before.Refused, h.Refused), 1<<30))
 	if h.Poison > before.Poison {
 		s.n[PathPoison]++
 	}

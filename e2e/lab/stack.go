@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"harmony.dev/e2e/invariant"
 	"harmony.dev/e2e/record"
 	"harmony.dev/fleet/fleettest/kubetest"
 )
@@ -148,6 +149,11 @@ func (s *Stack) Healed(fault, target string) {
 // Acked records that the server acknowledged a write of the scenario's own.
 func (s *Stack) Acked(bucket, key string, revision uint64, value string) {
 	s.note(record.Event{Ack: &record.Ack{Bucket: bucket, Key: key, Revision: revision, Value: value}})
+}
+
+// Refused records that the server was seen to refuse a fenced write of a holder that was deposed.
+func (s *Stack) Refused(what string) {
+	s.note(record.Event{Seen: &record.Seen{Path: invariant.PathRefused, Detail: what}})
 }
 
 // Steady runs f, in which no input changes: the checkers allow no write in it but heartbeats, and keys

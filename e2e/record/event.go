@@ -22,6 +22,7 @@ type Event struct {
 	Health  *Health   `json:"health,omitempty"`
 	Fault   *Fault    `json:"fault,omitempty"`
 	Ack     *Ack      `json:"ack,omitempty"`
+	Seen    *Seen     `json:"seen,omitempty"`
 	Rest    *Rest     `json:"rest,omitempty"`
 	Steady  *Steady   `json:"steady,omitempty"`
 }
@@ -126,10 +127,9 @@ type Health struct {
 	State    fleet.State    `json:"state"`
 	Ready    bool           `json:"ready"`
 	Reasons  []fleet.Reason `json:"reasons,omitempty"`
-	Held     bool           `json:"held,omitempty"`    // it holds its lease
-	Poison   int            `json:"poison,omitempty"`  // entries it has set aside
-	Pass     uint64         `json:"pass,omitempty"`    // how often it began to read a source, of all of them
-	Refused  uint64         `json:"refused,omitempty"` // its writes that the server refused because of a newer epoch, as its metric says
+	Held     bool           `json:"held,omitempty"`   // it holds its lease
+	Poison   int            `json:"poison,omitempty"` // entries it has set aside
+	Pass     uint64         `json:"pass,omitempty"`   // how often it began to read a source, of all of them
 }
 
 // Fault is a fault that was injected or healed.
@@ -146,6 +146,13 @@ type Ack struct {
 	Key      string `json:"key"`
 	Revision uint64 `json:"revision"`
 	Value    string `json:"value"`
+}
+
+// Seen is something that a scenario saw on the wire and that leaves no trace elsewhere: the server's refusal
+// of a fenced write.
+type Seen struct {
+	Path   string `json:"path"`   // as invariant.Sometimes names it
+	Detail string `json:"detail"` // what was refused to whom
 }
 
 // Rest is the whole stack at a moment when nothing changed any more, read directly.

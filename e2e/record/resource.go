@@ -18,6 +18,8 @@ type resourceTap struct {
 	recorder *Recorder
 	kind     string
 	resource string
+
+	known map[string]*Write // by name: as it was seen last
 }
 
 func (w *resourceTap) run(ctx context.Context) {
@@ -37,9 +39,7 @@ func (w *resourceTap) follow(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	for i := range list.Items {
-		w.recorder.Add(Event{Write: ReadResource(WriteListed, w.kind, &list.Items[i])})
-	}
+	w.listed(list.Items)
 	events, err := resources.Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
 	if err != nil {
 		return
@@ -51,7 +51,31 @@ func (w *resourceTap) follow(ctx context.Context) {
 		if !ok || !isResource {
 			return
 		}
-		w.recorder.Add(Event{Write: ReadResource(kind, w.kind, u)})
+		w.seen(ReadResource(kind, w.kind, u))
+	}
+}
+
+// listed records resources as they are, and that those are gone which are no longer among them.
+func (w *resourceTap) listed(items []unstructured.Unstructured) {
+	gone := w.known
+	w.known = map[string]*Write{}
+	for i := range items {
+		w.seen(ReadResource(WriteListed, w.kind, &items[i]))
+		delete(gone, items[i].GetName())
+	}
+	for _, last := range gone {
+		lost := *last
+		lost.Kind = WriteDeleted
+		w.recorder.Add(Event{Write: &lost})
+	}
+}
+
+func (w *resourceTap) seen(e *Write) {
+	w.recorder.Add(Event{Write: e})
+	if e.Kind == WriteDeleted {
+		delete(w.known, e.Name)
+	} else {
+		w.known[e.Name] = e
 	}
 }
 

@@ -299,6 +299,9 @@ func (r *replicated) split(t *testing.T, service, subject, refusal string) {
 			}
 			return nil
 		})
+		if refusal == lab.WrongSequence {
+			r.Refused(first.ID() + " on " + subject)
+		}
 		r.standsBy(first)
 		r.Measured("standby after a split of "+service, time.Since(healed), 20*time.Second)
 		if d := lab.Difference(before, r.AtRest()); len(d) > 0 {
