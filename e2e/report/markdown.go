@@ -25,7 +25,7 @@ func Markdown(scenarios []Scenario, s Summary) (string, error) {
 	for _, c := range scenarios {
 		for _, name := range subtests(c, s) {
 			t := s.Tests[name]
-			fmt.Fprintf(&b, "| [%d](#scenario-%d) | %s | %s | %d | %d |\n", c.Number, c.Number, cell(title(c, name)), cell(times(t)), t.Runs, t.Violations)
+			fmt.Fprintf(&b, "| [%d](#scenario-%d) | %s | %s | %s | %d |\n", c.Number, c.Number, cell(title(c, name)), cell(times(t)), runs(t), t.Violations)
 		}
 	}
 	last := 0
@@ -117,6 +117,13 @@ func words(test string) string {
 		}
 	}
 	return strings.Join(all, " ")
+}
+
+func runs(t Test) string {
+	if t.Failed > 0 {
+		return fmt.Sprintf("%d of %d passed", t.Runs-t.Failed, t.Runs)
+	}
+	return fmt.Sprint(t.Runs)
 }
 
 func times(t Test) string {
