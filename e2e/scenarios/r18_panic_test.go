@@ -127,14 +127,14 @@ func (p *panics) run(t *testing.T, i *lab.Instance, point string) {
 	p.ended, p.shown, p.recovered = max(p.ended, ended), max(p.shown, shown), max(p.recovered, time.Since(began))
 }
 
-// watch asks /readyz until nobody answers, and returns what was answered: 503 only for a failure.
+// watch asks /readyz until nobody answers, and returns what was answered: 503 only with the panic as the reason.
 func (p *panics) watch(address string, until time.Time) (said []int) {
 	for time.Now().Before(until) {
 		code, h, err := p.ready(address)
 		if err != nil {
 			return said
 		}
-		if code == http.StatusServiceUnavailable && (len(h.Reasons) == 0 || h.Reasons[0].Reason != "Failed") {
+		if code == http.StatusServiceUnavailable && (len(h.Reasons) == 0 || !strings.Contains(h.Reasons[0].Message, "fault point")) {
 			code = -code
 		}
 		said = append(said, code)

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -98,7 +99,11 @@ func (a *away) run(t *testing.T, c awayCase) {
 	a.version++
 	a.API.Apply(a.web())
 	a.devicesGoOn()
-	time.Sleep(c.lasts - time.Since(gone)) // the outage itself
+	if c.flaps {
+		time.Sleep(c.lasts - time.Since(gone)) // the outage itself
+	} else {
+		a.lasts(t, c.reason, gone.Add(c.lasts))
+	}
 	lasted := time.Since(gone)
 	asked := max(a.patcher.Kube.Requests()-requests, a.patcher.Kube.Accepted()-connections)
 	if !c.flaps {
@@ -141,15 +146,38 @@ func (a *away) correct(t *testing.T) {
 func (a *away) patcherSays(reason string) {
 	a.T().Helper()
 	a.Eventually(20*time.Second, "the patcher degraded because of "+reason, func(ctx context.Context) error {
-		hs := a.Health(ctx)
-		for _, h := range hs {
-			said := slices.ContainsFunc(h.Reasons, func(r fleet.Reason) bool { return r.Reason == reason && r.Message != "" })
-			if h.Service == fleet.ServicePatcher && h.State == fleet.StateDegraded && said {
-				return nil
-			}
+		said, err := a.asked(ctx, reason)
+		if err == nil && !said {
+			err = errors.New("it does not answer")
 		}
-		return fmt.Errorf("%+v", hs)
+		return err
 	})
+}
+
+// lasts lets an outage last until then: the patcher never says that it sees the apiserver.
+func (a *away) lasts(t *testing.T, reason string, until time.Time) {
+	t.Helper()
+	for time.Now().Before(until) {
+		if _, err := a.asked(t.Context(), reason); err != nil {
+			t.Errorf("in the outage: %v", err)
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// asked asks the patcher how it is. It is an error when it answers that it is not degraded for the reason.
+func (a *away) asked(ctx context.Context, reason string) (said bool, err error) {
+	for _, h := range a.Health(ctx) {
+		if h.Service != fleet.ServicePatcher {
+			continue
+		}
+		said = slices.ContainsFunc(h.Reasons, func(r fleet.Reason) bool { return r.Reason == reason && r.Message != "" })
+		if h.State != fleet.StateDegraded || !said {
+			return true, fmt.Errorf("the patcher is %s: %v", h.State, h.Reasons)
+		}
+	}
+	return said, nil
 }
 
 // devicesGoOn has the devices connect anew, upon which each sends all that it reports, and waits until the
@@ -247,7 +275,7 @@ func TestR19_ApiserverKilled(t *testing.T) {
 		gone := time.Now()
 		a.patcherSays("APIUnreachable")
 		a.devicesGoOn()
-		time.Sleep(10*time.Second - time.Since(gone)) // the outage itself
+		a.lasts(t, "APIUnreachable", gone.Add(10*time.Second))
 		if asked := a.patcher.Kube.Accepted() - connections; asked > 40 {
 			t.Errorf("%d connections in 10 s", asked)
 		}
