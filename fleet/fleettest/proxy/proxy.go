@@ -53,7 +53,7 @@ func New(t testing.TB, target string) *Proxy {
 		_ = l.Close()
 		p.Release()
 		close(p.ended)
-		p.Cut()
+		p.Refuse() // also what is just being connected
 		wg.Wait()
 	})
 	return p
