@@ -57,11 +57,9 @@ func twoOfEach(t *testing.T, nodes int) {
 		{"two aggregators lead", (*replicated).twoAggregators},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r.WaitReady(6)
 			from := len(r.Recorded())
 			c.run(r, t)
-			r.WaitReady(6)
-			r.AtRest()
+			r.WaitReady(6) // also the health before the next fault
 			r.judge(t, r.Recorded()[from:])
 		})
 	}
@@ -199,6 +197,7 @@ func (r *replicated) rollingUpdateUnderChange(t *testing.T) {
 	settled(t, r.Stack, "rolling", counts(6, 6, 0, 0, 0), fleet.ConditionTrue)
 	r.Measured("correct after a change in the midst of a rolling update", time.Since(changed), 20*time.Second)
 	settled(t, r.Stack, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	r.AtRest()
 }
 
 func (r *replicated) holdersKilled(t *testing.T) {
@@ -212,6 +211,8 @@ func (r *replicated) holdersKilled(t *testing.T) {
 	settled(t, r.Stack, "killed", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
 	r.Measured("correct after SIGKILL of all holders", time.Since(since), 20*time.Second)
 	fault.Heal(r.Stack, fault.Kill(holders))
+	r.WaitReady(6)
+	r.AtRest()
 }
 
 func (r *replicated) holdersPaused(t *testing.T) {
@@ -261,7 +262,6 @@ func (r *replicated) split(t *testing.T, service, subject, refusal string) {
 	name := "two-" + strings.TrimPrefix(service, "fleet-") + "s"
 	r.API.Apply(deployment(name, region("north")))
 	settled(t, r.Stack, name, counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
-	r.WaitReady(6)
 	first := r.Holder(service)
 	second := r.replicas[service][0]
 	if second == first {
