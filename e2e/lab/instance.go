@@ -31,6 +31,7 @@ type Instance struct {
 
 	NATS *Network // its way to NATS
 	Kube *Gateway // its way to the apiserver; nil unless it is a patcher
+	Log  *Log     // what it logs
 
 	mu       sync.Mutex
 	proc     *child.Process
@@ -41,7 +42,7 @@ type Instance struct {
 func (s *Stack) Start(service string, flags ...string) *Instance {
 	s.t.Helper()
 	id := fmt.Sprintf("%s-%d", strings.TrimPrefix(service, "fleet-"), s.next())
-	i := &Instance{stack: s, name: service, id: id, NATS: s.network()}
+	i := &Instance{stack: s, name: service, id: id, NATS: s.network(), Log: newLog()}
 	i.args = []string{
 		"--nats-url", i.NATS.URL(), "--fleet", s.Fleet, "--instance", id, "--exit-with-parent",
 		"--lease-ttl", LeaseTTL.String(), "--log-level", "debug", "--kv-replicas", strconv.Itoa(s.replicas),
@@ -73,7 +74,7 @@ func (s *Stack) StartServices() []*Instance {
 func (s *Stack) StartDevices(n int, flags ...string) *Instance {
 	s.t.Helper()
 	id := fmt.Sprintf("sim-%d", s.next())
-	i := &Instance{stack: s, name: "fleet-sim", id: id, NATS: s.network()}
+	i := &Instance{stack: s, name: "fleet-sim", id: id, NATS: s.network(), Log: newLog()}
 	i.args = []string{
 		"--nats-url", i.NATS.URL(), "--devices", fmt.Sprint(n), "--prefix", "dev-", "--exit-with-parent",
 		"--label-cycle", "region=north,east,south,west", "--label-cycle", "arch=arm64,amd64",
@@ -103,8 +104,9 @@ func (i *Instance) Start(flags ...string) {
 	i.args = append(i.args, flags...)
 	_ = os.Remove(i.addressFile()) // of the process before
 	log := openLog(i.stack.t, i.stack.dir, i.id)
+	out := logWriter{i.Log, log}
 	proc, err := child.Start(child.Spec{
-		Name: i.id, Path: filepath.Join(i.stack.own, i.name), Args: i.args, Stdout: log, Stderr: log,
+		Name: i.id, Path: filepath.Join(i.stack.own, i.name), Args: i.args, Stdout: out, Stderr: out,
 		Env: append(append(service.WithoutSettings(os.Environ()), "GORACE=halt_on_error=1"), i.env...), // a race ends the process
 	})
 	if err != nil {
@@ -241,6 +243,7 @@ func (i *Instance) signalled(what string, err error) {
 }
 
 func (i *Instance) end() {
+	i.Log.Free()
 	if i.Running() {
 		i.ExpectExit()
 		_ = i.process().Kill()
