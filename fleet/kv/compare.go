@@ -16,12 +16,16 @@ import (
 // in microseconds.
 const oldestFirstSeq = 1_577_836_800_000_000
 
-// newestFirstSeq is what it is not above before the year 2255. Numbers beyond it are rounded by tools that read
-// JSON as floating point, and beyond 2^63 conditions of the server do not hold: there is no fence.
-const newestFirstSeq = 1 << 53
+// highestFirstSeq is where a stream in files may begin at most. The server keeps the two highest bits of each
+// sequence there for itself: beyond 2^62 it finds no last message of a key, and conditions fail. The rest is
+// room to grow.
+const highestFirstSeq = 1 << 61
 
-// fromClock reports whether a first sequence can be the time of the stream's creation in microseconds.
-func fromClock(first uint64) bool { return first >= oldestFirstSeq && first <= newestFirstSeq }
+// beginsWell reports whether a stream's first sequence can be the time of its creation in microseconds, or
+// at least keeps tokens apart and conditions working.
+func beginsWell(c api.StreamConfig) bool {
+	return c.FirstSeq >= oldestFirstSeq && (c.Storage != api.FileStorage || c.FirstSeq <= highestFirstSeq)
+}
 
 // free lists the settings that an operator may change on a stream without touching a promise of this
 // package, and those which the comparison treats by itself.
@@ -77,7 +81,7 @@ func differences(want, got api.StreamConfig, relied func(field string) bool) ([]
 	for _, d := range ds {
 		texts = append(texts, d.String())
 	}
-	if relied == nil && !fromClock(got.FirstSeq) {
+	if relied == nil && !beginsWell(got) {
 		texts = append(texts, fmt.Sprintf("first_seq is %d, must be the time of creation in microseconds", got.FirstSeq))
 	}
 	return texts, nil

@@ -62,7 +62,7 @@ func chosen(cfg api.StreamConfig) Provisioning {
 // would refuse it.
 func editRequest(want, got api.StreamConfig) (Request, error) {
 	ds, err := differ(want, got, nil)
-	if err != nil || !fromClock(got.FirstSeq) {
+	if err != nil || !beginsWell(got) {
 		return Request{}, err
 	}
 	cfg, err := fields(got)
