@@ -71,7 +71,7 @@ type readiness struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	looks  int      // answers seen
-	bad    []string // those that were not ready, or degraded
+	bad    []string // those that were not ready
 }
 
 func watchReadiness(s *lab.Stack) *readiness {
@@ -80,7 +80,7 @@ func watchReadiness(s *lab.Stack) *readiness {
 	r.done.Go(func() {
 		for ctx.Err() == nil {
 			for _, h := range s.Health(ctx) {
-				if r.looks++; !h.Ready || h.State == fleet.StateDegraded {
+				if r.looks++; !h.Ready {
 					r.bad = append(r.bad, fmt.Sprintf("%s is %s: %v", h.Instance, h.State, h.Reasons))
 				}
 			}
