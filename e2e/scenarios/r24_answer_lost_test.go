@@ -43,7 +43,7 @@ func TestR24_AnswerLost(t *testing.T) {
 
 	t.Run("status", func(t *testing.T) {
 		statuses := s.API.RecordStatuses("web")
-		lost := &fault.AnswerLost{Of: aggregator, Text: patched}
+		lost := &fault.AnswerLost{Of: aggregator, After: `"running":2`, Text: patched} // the last one: the same is sent again
 		fault.Inject(s, lost)
 		s.API.Apply(deployment("web", region("north")))
 		lost.Await(s, 20*time.Second)
