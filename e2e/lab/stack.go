@@ -3,7 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -220,15 +220,21 @@ func Root(t testing.TB) string {
 	return ""
 }
 
+var errNotAsked = errors.New("not asked yet")
+
 // Eventually polls until cond returns nil, and fails the test with its last error after the deadline.
 func (s *Stack) Eventually(within time.Duration, what string, cond func(ctx context.Context) error) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), within)
 	defer cancel()
-	err := fmt.Errorf("not asked yet")
+	err := errNotAsked
 	for ctx.Err() == nil {
-		if err = cond(ctx); err == nil {
+		last := cond(ctx)
+		if last == nil {
 			return
+		}
+		if ctx.Err() == nil || errors.Is(err, errNotAsked) { // else it says only that time is up
+			err = last
 		}
 		select {
 		case <-ctx.Done():

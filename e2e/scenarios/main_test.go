@@ -58,7 +58,7 @@ func settled(t *testing.T, s *lab.Stack, name string, want [5]int, ready fleet.C
 // registered waits until the apiserver has n Devices.
 func registered(t *testing.T, s *lab.Stack, n int) {
 	t.Helper()
-	s.Eventually(30*time.Second, fmt.Sprintf("%d devices registered", n), func(ctx context.Context) error {
+	s.Eventually(30*time.Second+time.Duration(n)*100*time.Millisecond, fmt.Sprintf("%d devices registered", n), func(ctx context.Context) error {
 		all, err := s.API.Resources(ctx)
 		devices := 0
 		for name := range all {

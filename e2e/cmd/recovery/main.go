@@ -49,7 +49,7 @@ func read(path string) (results []lab.Result, runs []lab.Run, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	return report.Read(f)
 }
 
