@@ -279,7 +279,7 @@ func (n *NATS) Entries(ctx context.Context, bucket string) (out map[string]Entry
 
 // read makes one attempt, and an error of what is not the whole bucket.
 func (n *NATS) read(ctx context.Context, bucket string) (map[string]Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second) // 100,000 keys on a busy machine
 	defer cancel()
 	stream, err := n.JetStream().Stream(ctx, fleet.StreamName(bucket))
 	if err != nil {

@@ -55,7 +55,7 @@ func (s *Stack) AtRest() Picture {
 	s.t.Helper()
 	last := s.MustPicture()
 	at := time.Now()
-	s.Eventually(30*time.Second, "the stack at rest", func(ctx context.Context) error {
+	s.Eventually(60*time.Second, "the stack at rest", func(ctx context.Context) error {
 		now, err := s.Picture(ctx)
 		if err != nil {
 			return err
