@@ -1,7 +1,10 @@
 package fault
 
 import (
+	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -45,6 +48,9 @@ func (f SlowConsumer) Inject(s *lab.Stack) {
 	} else {
 		f.Of.Log.Block()
 	}
+	var passed atomic.Int64
+	f.Of.NATS.Watch(nil, func(b []byte) { passed.Add(int64(len(b))) })
+	defer f.Of.NATS.Watch(nil, nil)
 	body := []byte(strings.Repeat("?", f.Size)) // refused, and the log says so
 	inbox := nc.NewRespInbox()                  // nobody listens
 	for i := range f.Requests {
@@ -56,6 +62,16 @@ func (f SlowConsumer) Inject(s *lab.Stack) {
 			s.T().Fatalf("flood %s: %v", f.Subject, err)
 		}
 	}
+	if f.Paused {
+		return
+	}
+	s.Eventually(20*time.Second, "the flood to pass", func(context.Context) error {
+		if n := passed.Load(); n < int64(f.Requests*f.Size) {
+			return fmt.Errorf("%d bytes passed", n)
+		}
+		return nil
+	})
+	time.Sleep(time.Second) // for what is between the network and the process: whether it was enough, its log tells
 }
 
 // Heal implements [Fault].

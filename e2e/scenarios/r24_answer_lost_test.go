@@ -47,7 +47,16 @@ func TestR24_AnswerLost(t *testing.T) {
 		fault.Inject(s, lost)
 		s.API.Apply(deployment("web", region("north")))
 		lost.Await(s, 20*time.Second)
-		right(lost, "status", func() { settled(t, s, "web", counts(2, 2, 0, 0, 0), fleet.ConditionTrue) })
+		again, err := s.Conn().SubscribeSync(fleet.StatusApply.Subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		right(lost, "status", func() {
+			if _, err := again.NextMsg(10 * time.Second); err != nil {
+				t.Errorf("the status is not sent again: %v", err)
+			}
+			settled(t, s, "web", counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
+		})
 		s.Eventually(5*time.Second, "one write for each status", func(context.Context) error {
 			var distinct []string
 			for _, status := range statuses.All() {
