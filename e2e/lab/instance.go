@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ type Instance struct {
 
 	mu       sync.Mutex
 	proc     *child.Process
-	expected bool // its exit
+	expected *atomic.Bool // its exit; one for each process, since that of the last is seen when the next runs
 }
 
 // Start starts a replica of a service ([fleet.ServicePatcher] …) with flags of its own.
@@ -113,13 +114,14 @@ func (i *Instance) Start(flags ...string) {
 		i.stack.t.Fatalf("start %s ('make e2e' builds it): %v", i.name, err)
 	}
 	i.mu.Lock()
-	i.proc, i.expected = proc, false
+	expected := &atomic.Bool{}
+	i.proc, i.expected = proc, expected
 	i.mu.Unlock()
 	i.note(record.ProcessStarted)
 	i.stack.watchers.Go(func() {
 		<-proc.Done()
 		_ = log.Close()
-		i.exited(proc)
+		i.exited(proc, expected.Load())
 	})
 }
 
@@ -165,7 +167,7 @@ func (i *Instance) Continue() {
 func (i *Instance) ExpectExit() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.expected = true
+	i.expected.Store(true)
 }
 
 // Exited waits until the process has ended and returns how: nil is exit code 0.
@@ -224,10 +226,7 @@ func (i *Instance) note(kind record.ProcessKind) {
 	i.stack.note(record.Event{Process: &record.Process{Kind: kind, Service: i.name, Instance: i.id}})
 }
 
-func (i *Instance) exited(proc *child.Process) {
-	i.mu.Lock()
-	expected := i.expected
-	i.mu.Unlock()
+func (i *Instance) exited(proc *child.Process, expected bool) {
 	e := &record.Process{Kind: record.ProcessExited, Service: i.name, Instance: i.id, Expected: expected}
 	if err := proc.Err(); err != nil {
 		e.Exit = err.Error()
