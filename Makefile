@@ -64,8 +64,6 @@ dev: build ## build, then run the whole stack with 24 simulated devices
 ## Test
 ##
 
-# Tests of these start stacks of processes, and have targets of their own.
-STACKS   := ./e2e/scenarios ./e2e/sweep
 COMMIT   := $(shell git describe --always --dirty 2>/dev/null)
 
 .PHONY: test
@@ -78,8 +76,7 @@ test: build peers ## run all tests: unit, integration on real servers, scenarios
 
 .PHONY: race
 race: build peers
-	@for s in patcher reconciler aggregator; do go build -race -o bin/race/fleet-$$s ./services/$$s; done
-	@go build -race -o bin/race/fleet-sim ./agent/cmd/fleet-sim
+	@scripts/build-race bin/race
 
 .PHONY: e2e
 e2e: race ## run the scenarios on real processes (S=R06: one; COUNT=n: n times; SEED=n: again)
@@ -100,7 +97,7 @@ mutants: build peers ## take one guard at a time out of the product and see its 
 	@scripts/mutants $(if $(filter command line,$(origin COUNT)),$(COUNT) $(SEED))
 
 .PHONY: recovery
-recovery: race ## run the scenarios five times and write docs/recovery.md (RUNS=file: from results that are there)
+recovery: ## run the scenarios five times and write docs/recovery.md (RUNS=file: from results that are there)
 	@scripts/recovery $(RUNS)
 
 .PHONY: bench

@@ -7,6 +7,7 @@ import (
 
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
+	"harmony.dev/fleet/fleettest/proxy"
 )
 
 // Split makes two replicas of a service lead at once. As soon as the holder sends something on a subject,
@@ -14,7 +15,7 @@ import (
 // it while the holder still counts on its own. Healed, what was held back is delivered, late.
 type Split struct {
 	Holder  *lab.Instance
-	Said    *lab.Conversation // of the holder
+	Said    *proxy.Conversation // of the holder
 	Subject string
 	Provoke func() // makes the holder send it
 }

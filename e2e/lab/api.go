@@ -4,12 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
@@ -41,11 +42,7 @@ func newAPI(t testing.TB, kubeconfig, namespace string) *API {
 }
 
 func (a *API) resource(kind string) dynamic.ResourceInterface {
-	resource := map[string]string{
-		fleet.KindDeployment: fleet.ResourceDeployments, fleet.KindDevice: fleet.ResourceDevices,
-	}[kind]
-	gvr := schema.GroupVersionResource{Group: fleet.Group, Version: fleet.Version, Resource: resource}
-	return a.client.Resource(gvr).Namespace(a.namespace)
+	return a.client.Resource(record.Resources()[kind]).Namespace(a.namespace)
 }
 
 // Deployment is what a test writes.
@@ -210,11 +207,41 @@ func (a *API) Resources(ctx context.Context) (map[string]Resource, error) {
 	if err != nil {
 		return nil, err
 	}
+	return byName(list), nil
+}
+
+func byName(list []record.Write) map[string]Resource {
 	out := map[string]Resource{}
 	for _, w := range list {
 		out[w.Resource+"/"+w.Name] = Resource{ResourceVersion: w.ResourceVersion, Status: string(w.Status)}
 	}
-	return out, nil
+	return out
+}
+
+// AwaitDevices waits until there are n Devices whose names begin so, "" for all.
+func (s *Stack) AwaitDevices(within time.Duration, n int, prefix string) {
+	s.t.Helper()
+	s.Eventually(within, fmt.Sprintf("%d devices registered", n), func(ctx context.Context) error {
+		return s.API.Devices(ctx, n, prefix)
+	})
+}
+
+// Devices returns why there are not n Devices whose names begin so.
+func (a *API) Devices(ctx context.Context, n int, prefix string) error {
+	all, err := a.Resources(ctx)
+	if err != nil {
+		return err
+	}
+	devices := 0
+	for name := range all {
+		if strings.HasPrefix(name, fleet.KindDevice+"/"+prefix) {
+			devices++
+		}
+	}
+	if devices != n {
+		return fmt.Errorf("%d Devices, want %d", devices, n)
+	}
+	return nil
 }
 
 // Condition returns a condition of a status, by type.

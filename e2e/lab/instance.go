@@ -28,7 +28,6 @@ type Instance struct {
 	name  string // of the binary
 	id    string
 	args  []string
-	env   []string
 
 	NATS *Network // its way to NATS
 	Kube *Gateway // its way to the apiserver; nil unless it is a patcher
@@ -108,7 +107,7 @@ func (i *Instance) Start(flags ...string) {
 	out := logWriter{i.Log, log}
 	proc, err := child.Start(child.Spec{
 		Name: i.id, Path: filepath.Join(i.stack.own, i.name), Args: i.args, Stdout: out, Stderr: out,
-		Env: append(append(service.WithoutSettings(os.Environ()), "GORACE=halt_on_error=1"), i.env...), // a race ends the process
+		Env: append(service.WithoutSettings(os.Environ()), "GORACE=halt_on_error=1"), // a race ends the process
 	})
 	if err != nil {
 		i.stack.t.Fatalf("start %s ('make e2e' builds it): %v", i.name, err)
@@ -124,9 +123,6 @@ func (i *Instance) Start(flags ...string) {
 		i.exited(proc, expected.Load())
 	})
 }
-
-// WithEnv sets variables, KEY=value, for the next starts; none clears them.
-func (i *Instance) WithEnv(env ...string) { i.env = env }
 
 // Stop ends the process with SIGTERM and expects exit code 0.
 func (i *Instance) Stop() {

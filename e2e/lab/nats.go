@@ -203,17 +203,28 @@ func (n *NATS) Backup() string {
 // Restore gives servers that were killed the stores of a backup.
 func (n *NATS) Restore(backup string) {
 	n.t.Helper()
-	n.WipeStore()
-	for _, nd := range n.nodes {
-		if err := os.CopyFS(nd.store(), os.DirFS(filepath.Join(backup, nd.name))); err != nil {
-			n.t.Fatalf("restore the store of %s: %v", nd.name, err)
-		}
-	}
+	n.restore(backup, ".")
 }
 
-// StreamDir is where a node keeps the stream of a bucket, for faults that copy or change files.
-func (n *NATS) StreamDir(i int, bucket string) string {
-	return filepath.Join(n.nodes[i].store(), "jetstream", "$G", "streams", fleet.StreamName(bucket))
+// RestoreStream gives servers that were killed what a backup has of one bucket, and leaves them the rest.
+func (n *NATS) RestoreStream(backup, bucket string) {
+	n.t.Helper()
+	n.restore(backup, filepath.Join("jetstream", "$G", "streams", fleet.StreamName(bucket)))
+}
+
+// restore puts the part of a backup that is below a path of the store in the place of what is there.
+func (n *NATS) restore(backup, path string) {
+	n.t.Helper()
+	for _, nd := range n.nodes {
+		now, old := filepath.Join(nd.store(), path), filepath.Join(backup, nd.name, path)
+		err := os.RemoveAll(now)
+		if err == nil {
+			err = os.CopyFS(now, os.DirFS(old))
+		}
+		if err != nil {
+			n.t.Fatalf("restore %s of %s: %v", path, nd.name, err)
+		}
+	}
 }
 
 func (n *NATS) end() {
@@ -314,10 +325,9 @@ func (n *NATS) read(ctx context.Context, bucket string) (map[string]Entry, error
 		if err != nil {
 			return nil, err
 		}
-		h := m.Headers()
 		out[strings.TrimPrefix(m.Subject(), "$KV."+bucket+".")] = Entry{
 			Revision: meta.Sequence.Stream, Value: string(m.Data()), Stamp: meta.Timestamp,
-			Delete: h.Get("KV-Operation") != "" || h.Get("Nats-Marker-Reason") != "",
+			Delete: record.KindOf(m.Headers()) != record.OpPut,
 		}
 	}
 	return out, nil

@@ -52,9 +52,6 @@ func (n *Network) Swallow(on bool) { n.each(func(p *proxy.Proxy) { p.Swallow(on)
 // Delay holds everything up for so long, both ways.
 func (n *Network) Delay(d time.Duration) { n.each(func(p *proxy.Proxy) { p.Delay(d) }) }
 
-// CutAfter ends the connections once the server has sent so many bytes more.
-func (n *Network) CutAfter(bytes int) { n.each(func(p *proxy.Proxy) { p.CutAfter(bytes) }) }
-
 // Pieces has what the servers send passed on in pieces of at most so many bytes.
 func (n *Network) Pieces(bytes int) { n.each(func(p *proxy.Proxy) { p.Pieces(bytes) }) }
 
@@ -68,6 +65,9 @@ func (n *Network) Release() { n.each((*proxy.Proxy).Release) }
 func (n *Network) Watch(sent, answered func([]byte)) {
 	n.each(func(p *proxy.Proxy) { p.Watch(sent, answered) })
 }
+
+// Listen keeps what the process and its servers say from now on. It takes the place of Watch.
+func (n *Network) Listen() *proxy.Conversation { return proxy.Listen(n.proxies...) }
 
 // Filter is Watch for functions that say what to pass on, see [proxy.Proxy.Filter].
 func (n *Network) Filter(sent, answered func([]byte) bool) {

@@ -23,14 +23,12 @@ type Picture struct {
 
 // Picture takes one of the whole stack. Heartbeats are left out: they go on.
 func (s *Stack) Picture(ctx context.Context) (Picture, error) {
-	p := Picture{Resources: map[string]Resource{}, Keys: map[string]map[string]Entry{}}
+	p := Picture{Keys: map[string]map[string]Entry{}}
 	var err error
 	if p.listed, err = s.API.Listed(ctx); err != nil {
 		return p, err
 	}
-	for _, w := range p.listed {
-		p.Resources[w.Resource+"/"+w.Name] = Resource{ResourceVersion: w.ResourceVersion, Status: string(w.Status)}
-	}
+	p.Resources = byName(p.listed)
 	for _, b := range []string{fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketDeviceInfo, fleet.BucketDeviceState} {
 		if p.Keys[b], err = s.NATS.Keys(ctx, b); err != nil {
 			return p, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
 	"harmony.dev/fleet"
@@ -37,6 +38,16 @@ func Buckets() []string {
 	}
 }
 
+// Resources are the operator's resources in the Kubernetes API, by kind.
+func Resources() map[string]schema.GroupVersionResource {
+	of := func(resource string) schema.GroupVersionResource {
+		return schema.GroupVersionResource{Group: fleet.Group, Version: fleet.Version, Resource: resource}
+	}
+	return map[string]schema.GroupVersionResource{
+		fleet.KindDeployment: of(fleet.ResourceDeployments), fleet.KindDevice: of(fleet.ResourceDevices),
+	}
+}
+
 // Start starts to record.
 func Start(cfg Config) *Recorder {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -44,9 +55,7 @@ func Start(cfg Config) *Recorder {
 	for _, bucket := range Buckets() {
 		r.wg.Go(func() { (&streamTap{recorder: r, bucket: bucket}).run(ctx) })
 	}
-	for kind, resource := range map[string]string{
-		fleet.KindDeployment: fleet.ResourceDeployments, fleet.KindDevice: fleet.ResourceDevices,
-	} {
+	for kind, resource := range Resources() {
 		r.wg.Go(func() { (&resourceTap{recorder: r, kind: kind, resource: resource}).run(ctx) })
 	}
 	r.wg.Go(func() { r.sampleHealth(ctx) })

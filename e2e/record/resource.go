@@ -9,15 +9,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
-
-	"harmony.dev/fleet"
 )
 
 // resourceTap records the writes to one kind of resource.
 type resourceTap struct {
 	recorder *Recorder
 	kind     string
-	resource string
+	resource schema.GroupVersionResource
 
 	known map[string]*Write // by name: as it was seen last
 }
@@ -33,8 +31,7 @@ func (w *resourceTap) run(ctx context.Context) {
 
 // follow lists once and then watches, until the watch ends.
 func (w *resourceTap) follow(ctx context.Context) {
-	gvr := schema.GroupVersionResource{Group: fleet.Group, Version: fleet.Version, Resource: w.resource}
-	resources := w.recorder.cfg.Resources.Resource(gvr).Namespace(w.recorder.cfg.Namespace)
+	resources := w.recorder.cfg.Resources.Resource(w.resource).Namespace(w.recorder.cfg.Namespace)
 	list, err := resources.List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return

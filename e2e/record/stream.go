@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"harmony.dev/fleet"
@@ -156,6 +157,17 @@ func (s *streamTap) identify(info *jetstream.StreamInfo) {
 	s.become(StreamFound)
 }
 
+// KindOf tells from its headers what a message of a bucket's stream does to its key.
+func KindOf(h nats.Header) OpKind {
+	switch {
+	case h.Get("Nats-Marker-Reason") != "":
+		return OpExpire
+	case h.Get("KV-Operation") != "":
+		return OpDelete
+	}
+	return OpPut
+}
+
 // take records one message.
 func (s *streamTap) take(m jetstream.Msg) {
 	meta, err := m.Metadata()
@@ -164,17 +176,11 @@ func (s *streamTap) take(m jetstream.Msg) {
 	}
 	seq := meta.Sequence.Stream
 	op := Op{
-		Bucket: s.bucket, Key: strings.TrimPrefix(m.Subject(), "$KV."+s.bucket+"."), Kind: OpPut,
+		Bucket: s.bucket, Key: strings.TrimPrefix(m.Subject(), "$KV."+s.bucket+"."), Kind: KindOf(m.Headers()),
 		Revision: seq, Value: string(m.Data()), Stamp: meta.Timestamp, Cause: fleet.Cause(m.Headers().Get(fleet.HeaderCause)),
 	}
 	if epoch, err := fleet.ParseEpoch(m.Headers().Get(fleet.HeaderEpoch)); err == nil {
 		op.Epoch = epoch
-	}
-	switch {
-	case m.Headers().Get("Nats-Marker-Reason") != "":
-		op.Kind, op.Value = OpExpire, ""
-	case m.Headers().Get("KV-Operation") != "":
-		op.Kind = OpDelete
 	}
 	s.recorder.mu.Lock()
 	defer s.recorder.mu.Unlock()

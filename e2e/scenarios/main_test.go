@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,17 +59,27 @@ func settled(t *testing.T, s *lab.Stack, name string, want [5]int, ready fleet.C
 // registered waits until the apiserver has n Devices.
 func registered(t *testing.T, s *lab.Stack, n int) {
 	t.Helper()
-	s.Eventually(30*time.Second+time.Duration(n)*100*time.Millisecond, fmt.Sprintf("%d devices registered", n), func(ctx context.Context) error {
-		all, err := s.API.Resources(ctx)
-		devices := 0
-		for name := range all {
-			if len(name) > len("Device/") && name[:len("Device/")] == "Device/" {
-				devices++
+	s.AwaitDevices(30*time.Second+time.Duration(n)*100*time.Millisecond, n, "")
+}
+
+// watchHealth looks at every instance again and again, until the returned function is called or the test
+// ends. Look is called from one goroutine.
+func watchHealth(s *lab.Stack, look func(fleet.Health)) (stop func()) {
+	ctx, cancel := context.WithCancel(s.T().Context())
+	s.Conn() // opened here, since failing to is fatal
+	var done sync.WaitGroup
+	done.Go(func() {
+		for ctx.Err() == nil {
+			for _, h := range s.Health(ctx) {
+				look(h)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
 			}
 		}
-		if err == nil && devices != n {
-			err = fmt.Errorf("%d Devices", devices)
-		}
-		return err
 	})
+	stop = func() { cancel(); done.Wait() }
+	s.T().Cleanup(stop)
+	return stop
 }

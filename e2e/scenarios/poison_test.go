@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -66,24 +65,18 @@ func setAside(t *testing.T, s *lab.Stack, service, source string, want map[strin
 	return shown
 }
 
-// readiness looks at every instance again and again, from its start on.
+// readiness is what every instance said from its start on.
 type readiness struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	looks  int      // answers seen
-	bad    []string // those that were not ready
+	stop  func()
+	looks int      // answers seen
+	bad   []string // those that were not ready
 }
 
 func watchReadiness(s *lab.Stack) *readiness {
-	ctx, cancel := context.WithCancel(s.T().Context())
-	r := &readiness{cancel: cancel}
-	r.done.Go(func() {
-		for ctx.Err() == nil {
-			for _, h := range s.Health(ctx) {
-				if r.looks++; !h.Ready {
-					r.bad = append(r.bad, fmt.Sprintf("%s is %s: %v", h.Instance, h.State, h.Reasons))
-				}
-			}
+	r := &readiness{}
+	r.stop = watchHealth(s, func(h fleet.Health) {
+		if r.looks++; !h.Ready {
+			r.bad = append(r.bad, fmt.Sprintf("%s is %s: %v", h.Instance, h.State, h.Reasons))
 		}
 	})
 	return r
@@ -92,8 +85,7 @@ func watchReadiness(s *lab.Stack) *readiness {
 // end ends the look-out; the test fails when any instance was not ready in between, or silent all the time.
 func (r *readiness) end(t *testing.T) {
 	t.Helper()
-	r.cancel()
-	r.done.Wait()
+	r.stop()
 	if r.looks < 2*len(fleet.Services()) {
 		t.Errorf("only %d answers of services", r.looks)
 	}

@@ -116,7 +116,7 @@ func (r *silentWhileDown) whileDown(t *testing.T) {
 	s := r.s
 	published := r.published()
 	fault.Inject(s, fault.Kill(r.services))
-	fault.Inject(s, fault.Silence{r.lost})
+	fault.Inject(s, fault.RefuseNATS{r.lost})
 	s.Eventually(30*time.Second, "the threshold passes on the server's stamps", func(ctx context.Context) error {
 		newest, last, err := r.stamps(ctx)
 		if err == nil && newest.Sub(last) <= r03StaleAfter {
@@ -146,7 +146,7 @@ func (r *silentWhileDown) afterStart(t *testing.T) {
 	s := r.s
 	published := r.published()
 	fault.Inject(s, fault.Kill(r.services))
-	fault.Inject(s, fault.Silence{r.lost})
+	fault.Inject(s, fault.RefuseNATS{r.lost})
 	fault.Heal(s, fault.Kill(r.services))
 	s.WaitReady(3)
 	ready := time.Now()
@@ -276,7 +276,7 @@ func (r *silentWhileDown) back(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fault.Heal(s, fault.Silence{r.lost})
+	fault.Heal(s, fault.RefuseNATS{r.lost})
 	var spoke time.Time
 	s.Eventually(10*time.Second, "the devices speak again", func(ctx context.Context) error {
 		spoke, err = r.spokeAfter(ctx, last)

@@ -13,6 +13,7 @@ import (
 	"harmony.dev/e2e/lab"
 	"harmony.dev/e2e/record"
 	"harmony.dev/fleet"
+	"harmony.dev/fleet/fleettest/proxy"
 )
 
 // Fault:   two replicas of each service, on one NATS node and on three: replaced as a rolling update with
@@ -244,17 +245,17 @@ func (r *replicated) holdersPaused(t *testing.T) {
 
 // The late write is the mirror entry of the Deployment.
 func (r *replicated) twoPatchers(t *testing.T) {
-	r.split(t, fleet.ServicePatcher, fleet.KeySubject(fleet.BucketResources, "deployment.two-patchers"), lab.WrongSequence)
+	r.split(t, fleet.ServicePatcher, fleet.KeySubject(fleet.BucketResources, "deployment.two-patchers"), proxy.WrongSequence)
 }
 
 // The late write is a batch that puts keys which are deleted by then. Its last message is answered.
 func (r *replicated) twoReconcilers(t *testing.T) {
-	r.split(t, fleet.ServiceReconciler, fleet.KeySubject(fleet.BucketDesiredState, "_applied.two-reconcilers"), lab.WrongSequence)
+	r.split(t, fleet.ServiceReconciler, fleet.KeySubject(fleet.BucketDesiredState, "_applied.two-reconcilers"), proxy.WrongSequence)
 }
 
 // The late write is the request to write a status that is outdated by then.
 func (r *replicated) twoAggregators(t *testing.T) {
-	r.split(t, fleet.ServiceAggregator, fleet.StatusApply.Subject, lab.StaleEpoch)
+	r.split(t, fleet.ServiceAggregator, fleet.StatusApply.Subject, proxy.StaleEpoch)
 }
 
 // split has two replicas of a service lead at once, and the first one's write come late.
@@ -299,7 +300,7 @@ func (r *replicated) split(t *testing.T, service, subject, refusal string) {
 			}
 			return nil
 		})
-		if refusal == lab.WrongSequence {
+		if refusal == proxy.WrongSequence {
 			r.Refused(first.ID() + " on " + subject)
 		}
 		r.standsBy(first)

@@ -125,13 +125,7 @@ func TestR09_LostStreamWith10kKeys(t *testing.T) {
 	s.Start(fleet.ServiceAggregator)
 	s.WaitReady(3)
 	s.StartDevices(devices, "--delay", "0s..50ms", "--connections", "4")
-	s.Eventually(2*time.Minute, "all devices registered", func(ctx context.Context) error {
-		listed, err := s.API.Listed(ctx)
-		if err == nil && len(listed) != devices {
-			err = fmt.Errorf("%d", len(listed))
-		}
-		return err
-	})
+	s.AwaitDevices(2*time.Minute, devices, "")
 	for i := range deployments {
 		s.API.Apply(deployment(fmt.Sprintf("app-%03d", i), region("north", "east", "south", "west")))
 	}

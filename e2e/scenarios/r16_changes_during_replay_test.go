@@ -72,7 +72,7 @@ func (r *changes) run() map[string]string {
 	r.set()
 	before := s.AtRest()
 
-	fault.Inject(s, fault.Silence{r.devices})
+	fault.Inject(s, fault.RefuseNATS{r.devices})
 	if r.killed == nil {
 		r.apply()
 	} else {
@@ -87,7 +87,7 @@ func (r *changes) run() map[string]string {
 	s.Measured("end of the stall to correct statuses", time.Since(healed), 30*time.Second)
 	r.noOldReport()
 
-	fault.Heal(s, fault.Silence{r.devices})
+	fault.Heal(s, fault.RefuseNATS{r.devices})
 	registered(t, s, len(devicesOf(before))+1) // the new one; of those that were deleted, both are back
 	r.settled("keep", counts(4, 4, 0, 0, 0))
 	r.settled("edit", counts(2, 2, 0, 0, 0))

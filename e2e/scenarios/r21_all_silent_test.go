@@ -49,14 +49,14 @@ func TestR21_AllHeartbeatsStop(t *testing.T) {
 	settled(t, s, "nobody", counts(0, 0, 0, 0, 0), fleet.ConditionTrue)
 	r.before = s.AtRest()
 
-	fault.Inject(s, fault.Silence{r.first, r.rest, r.gone})
+	fault.Inject(s, fault.RefuseNATS{r.first, r.rest, r.gone})
 	r.grace()
 	r.incident()
 	r.firstReturn()
 	r.restReturns()
 	r.goneStays()
 
-	fault.Heal(s, fault.Silence{r.gone})
+	fault.Heal(s, fault.RefuseNATS{r.gone})
 	r.settled()
 	after := s.AtRest()
 	r.untouched(after, "dev-0024")
@@ -223,7 +223,7 @@ func devicesOf(p lab.Picture) map[string]lab.Resource {
 // firstReturn lets two devices speak again: the incident is over, and the others are given time.
 func (r *allSilent) firstReturn() {
 	s := r.s
-	fault.Heal(s, fault.Silence{r.first})
+	fault.Heal(s, fault.RefuseNATS{r.first})
 	s.Eventually(10*time.Second, "the first are counted again", func(ctx context.Context) error {
 		status, raw, err := s.API.Status(ctx, "web")
 		if err == nil && (countsOf(status.Aggregate) != counts(24, 2, 0, 0, 22) || lab.Condition(status, fleet.ConditionReady).Reason != fleet.ReasonAllRunning) {
@@ -240,7 +240,7 @@ func (r *allSilent) firstReturn() {
 // restReturns lets all but one speak again.
 func (r *allSilent) restReturns() {
 	s := r.s
-	fault.Heal(s, fault.Silence{r.rest})
+	fault.Heal(s, fault.RefuseNATS{r.rest})
 	healed := time.Now()
 	settled(r.t, s, "web", counts(24, 23, 0, 0, 1), fleet.ConditionTrue)
 	s.Measured("return of the devices to their pairs counted", time.Since(healed), 5*time.Second)

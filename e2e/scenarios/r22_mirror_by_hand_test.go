@@ -33,7 +33,9 @@ func TestR22_MirrorByHand(t *testing.T) {
 	settled(t, s.Stack, "tuned", counts(3, 3, 0, 0, 0), fleet.ConditionTrue)
 	settled(t, s.Stack, "web", counts(3, 3, 0, 0, 0), fleet.ConditionTrue)
 	s.AtRest()
-	old := fault.BackUpStream(s.Stack, fleet.BucketResources)
+	s.NATS.Kill()
+	old := fault.StoreRollback{Bucket: fleet.BucketResources, Backup: s.NATS.Backup()}
+	s.NATS.Start()
 	s.WaitReady(3)
 	tuned := deployment("tuned", region("south"))
 	tuned.Score.Data = []byte(`{"image":"demo:2"}`)

@@ -46,7 +46,7 @@ func TestR23_RollingRestartOfNATS(t *testing.T) {
 	load := startReports(t, s, n)
 	load.await(50, 20*time.Second)
 	coast, loaded := s.API.RecordStatuses("coast"), s.API.RecordStatuses("load")
-	ready := watchReasons(t, s)
+	stopLooking := watchReasons(t, s)
 
 	for i := range s.NATS.Nodes() {
 		node := fault.NodeStop(i)
@@ -59,7 +59,7 @@ func TestR23_RollingRestartOfNATS(t *testing.T) {
 	}
 	start := time.Now()
 	load.stop()
-	ready.stop()
+	stopLooking()
 	s.WaitReady(3)
 	settled(t, s, "load", counts(n, n, 0, 0, 0), fleet.ConditionTrue)
 	settled(t, s, "coast", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
@@ -235,41 +235,21 @@ func allCurrent(s *lab.Stack) {
 	})
 }
 
-// saysWhy asserts that whoever is not ready says why.
-type saysWhy struct {
-	end context.CancelFunc
-	wg  sync.WaitGroup
-}
-
-func watchReasons(t *testing.T, s *lab.Stack) *saysWhy {
-	ctx, cancel := context.WithCancel(t.Context())
-	r := &saysWhy{end: cancel}
-	s.Health(ctx) // opens the connection
-	r.wg.Go(func() {
-		looks, unready := 0, 0
-		for ctx.Err() == nil {
-			for _, h := range s.Health(ctx) {
-				looks++
-				if h.Ready {
-					continue
-				}
-				unready++
-				if h.State != fleet.StateReplaying && (h.State != fleet.StateDegraded || len(h.Reasons) == 0) {
-					t.Errorf("%s is not ready, %s, and says no reason: %+v", h.Instance, h.State, h.Reasons)
-				}
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
+// watchReasons asserts, until stopped, that whoever is not ready says why.
+func watchReasons(t *testing.T, s *lab.Stack) (stop func()) {
+	looks, unready := 0, 0
+	end := watchHealth(s, func(h fleet.Health) {
+		looks++
+		if h.Ready {
+			return
 		}
-		t.Logf("%d of %d answers were of an instance that is not ready", unready, looks)
+		unready++
+		if h.State != fleet.StateReplaying && (h.State != fleet.StateDegraded || len(h.Reasons) == 0) {
+			t.Errorf("%s is not ready, %s, and says no reason: %+v", h.Instance, h.State, h.Reasons)
+		}
 	})
-	t.Cleanup(r.stop)
-	return r
-}
-
-func (r *saysWhy) stop() {
-	r.end()
-	r.wg.Wait()
+	return func() {
+		end()
+		t.Logf("%d of %d answers were of an instance that is not ready", unready, looks)
+	}
 }

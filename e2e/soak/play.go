@@ -45,13 +45,7 @@ func newPlayer(s *lab.Stack) *player {
 	p := &player{stack: s, wanted: map[int]lab.Deployment{}}
 	p.services = s.StartServices()
 	p.devices = s.StartDevices(deviceCount)
-	s.Eventually(60*time.Second, "devices to register", func(ctx context.Context) error {
-		all, err := s.API.Resources(ctx)
-		if err == nil && len(all) != deviceCount {
-			err = fmt.Errorf("%d devices", len(all))
-		}
-		return err
-	})
+	s.AwaitDevices(60*time.Second, deviceCount, "")
 	return p
 }
 
@@ -86,11 +80,11 @@ func (p *player) fault(a Action) fault.Fault {
 	case PauseService:
 		return fault.Pause(one)
 	case CutNATS:
-		return fault.CutNATS(one)
+		return fault.ConnectionCut(one)
 	case RefuseNATS:
 		return fault.RefuseNATS(one)
 	case RefuseKube:
-		return fault.RefuseKube(p.stack.Instances(fleet.ServicePatcher))
+		return fault.APIDown{Patcher: p.stack.Instances(fleet.ServicePatcher)[0]}
 	case KillNATS:
 		return oneByOne{fault.KillNATS{}}
 	case DeleteStream:

@@ -69,22 +69,9 @@ func (s *story) apply(score string, arch ...string) {
 	})
 }
 
-// exist reports whether there are so many Devices of the story.
+// exist returns why there are not so many Devices of the story.
 func (s *story) exist(ctx context.Context, want int) error {
-	all, err := s.stack.API.Resources(ctx)
-	if err != nil {
-		return err
-	}
-	n := 0
-	for name := range all {
-		if strings.HasPrefix(name, fleet.KindDevice+"/"+s.name+"-") {
-			n++
-		}
-	}
-	if n != want {
-		return fmt.Errorf("%d devices, want %d", n, want)
-	}
-	return nil
+	return s.stack.API.Devices(ctx, want, s.name+"-")
 }
 
 func runningOn(n int) func(context.Context, *story) error {

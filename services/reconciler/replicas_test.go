@@ -29,7 +29,7 @@ func TestReplicas_LateWriteIsRefusedAndNothingFlaps(t *testing.T) {
 	before, epoch := s.tap.length(), first.elector.Health().Epoch
 
 	p.Hold()
-	said := listen(p)
+	said := proxy.Listen(p)
 	s.deployment("web", 2, "new", nil) // d1 gets another value, d2 the first
 	fleettest.Eventually(t, soon, "the second takes over", func() bool { return second.elector.Term() != nil })
 	n := wanted(t, "web", "new")
@@ -40,7 +40,7 @@ func TestReplicas_LateWriteIsRefusedAndNothingFlaps(t *testing.T) {
 
 	p.Release()
 	fleettest.Eventually(t, soon, "the server refuses the late write", func() bool {
-		return said.refused(fleet.KeySubject(fleet.BucketDesiredState, "_applied.web")) // the batch's last
+		return said.Answered(fleet.KeySubject(fleet.BucketDesiredState, "_applied.web"), proxy.WrongSequence) // the batch's last
 	})
 	fleettest.Eventually(t, soon, "the first is a standby with both buckets in view", func() bool {
 		return first.view.Synced() && first.elector.Term() == nil

@@ -1,4 +1,4 @@
-package lab
+package proxy
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Conversation is what a process and its NATS servers said since [Network.Listen].
+// Conversation is what clients and NATS servers said through proxies.
 type Conversation struct {
 	mu            sync.Mutex
 	sent, answers bytes.Buffer
@@ -20,21 +20,23 @@ const (
 	StaleEpoch    = `HMSG %s [^\r]*\r\n(?:[^\r\n]+\r\n)*Nats-Service-Error-Code: ?412`
 )
 
-// Listen keeps what is said from now on. It takes the place of [Network.Watch].
-func (n *Network) Listen() *Conversation {
+// Listen keeps what is said from now on through any of the proxies. It takes the place of [Proxy.Watch].
+func Listen(proxies ...*Proxy) *Conversation {
 	c := &Conversation{}
-	n.Watch(c.said, c.heard)
+	for _, p := range proxies {
+		p.Watch(c.said, c.heard)
+	}
 	return c
 }
 
-// OnSent calls f once, when the process is about to send something on a subject.
+// OnSent calls f once, when a client is about to send something on a subject.
 func (c *Conversation) OnSent(subject string, f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.on, c.then = []byte("PUB "+subject+" "), f
 }
 
-// Answered reports whether a message that the process sent on a subject was answered so.
+// Answered reports whether a message that a client sent on a subject was answered so.
 func (c *Conversation) Answered(subject, answer string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
