@@ -20,6 +20,9 @@ type StreamRecreate struct {
 	FirstSeq uint64
 }
 
+// errStoreFailed is how the server refuses a stream whose predecessor's files it is still removing.
+var errStoreFailed = &jetstream.APIError{ErrorCode: 10049}
+
 // Name implements [Fault].
 func (f StreamRecreate) Name() string {
 	if f.FirstSeq > 0 {
@@ -58,7 +61,7 @@ func (f StreamRecreate) recreate(s *lab.Stack, bucket string) {
 		if err == nil {
 			return
 		}
-		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && !errors.Is(err, errStoreFailed) {
 			t.Fatalf("create the stream of %s again: %v", bucket, err)
 		}
 	}

@@ -256,13 +256,19 @@ func deleteStream(t testing.TB, b *Bucket) {
 	}
 }
 
+// codeStoreFailed is how the server refuses a stream whose predecessor's files it is still removing.
+const codeStoreFailed uint16 = 10049
+
 // createStream creates a stream as somebody else might.
 func createStream(t testing.TB, nc *nats.Conn, cfg api.StreamConfig) {
 	t.Helper()
-	_, err := call[api.JSApiStreamCreateResponse](t.Context(), nc, fmt.Sprintf(api.JSApiStreamCreateT, cfg.Name), api.JSApiStreamCreateRequest{StreamConfig: cfg})
-	if err != nil {
-		t.Fatalf("create stream %s: %v", cfg.Name, err)
-	}
+	fleettest.Eventually(t, soon, "the server creates "+cfg.Name, func() bool {
+		_, err := call[api.JSApiStreamCreateResponse](t.Context(), nc, fmt.Sprintf(api.JSApiStreamCreateT, cfg.Name), api.JSApiStreamCreateRequest{StreamConfig: cfg})
+		if err != nil && !api.IsNatsErr(err, codeStoreFailed) {
+			t.Fatalf("create stream %s: %v", cfg.Name, err)
+		}
+		return err == nil
+	})
 }
 
 // purgeAll removes all messages of a bucket.

@@ -80,6 +80,18 @@ func (v verdict) of(d doubt) fate {
 	return pass
 }
 
+// covers counts the held deletes that an approval of the hold lets pass. Those that came after it and have not
+// waited yet are held as well, and become a hold of their own.
+func (v verdict) covers(doubts []doubt) int {
+	n := 0
+	for _, d := range doubts {
+		if v.of(d) == held && d.causedAt <= v.hold.UpTo {
+			n++
+		}
+	}
+	return n
+}
+
 // judgeDoubts decides about the doubtful deletes of a plan.
 func (s *State) judgeDoubts(doubts []doubt, now time.Time) verdict {
 	var v verdict

@@ -32,12 +32,20 @@ func (x *pair) byAbsence() bool {
 	return x.deployment.presence == absent || x.device.presence == absent
 }
 
-// causedAt is the revision of the mirror that decided about a pair: the newer of its two entries. An
-// absent entry has none of its own: it is absent as of _synced.
-func (m *mirror) causedAt(p *deployment, d *device) uint64 {
+// causedAt is the revision of the mirror entry that a doubtful cause lies in: what else is written about the
+// pair meanwhile, such as a device that is registered again, does not make it something new to ask about.
+func (m *mirror) causedAt(p *deployment, d *device, c fleet.Cause) uint64 {
+	switch {
+	case c == fleet.CauseRegressed, c == fleet.CauseVanished && (p.vanished() || p.otherUID()):
+		return m.decided(&p.resource)
+	case c == fleet.CauseVanished:
+		return m.decided(&d.resource)
+	}
 	return max(m.decided(&p.resource), m.decided(&d.resource))
 }
 
+// decided is the revision of the mirror that decided about a resource. An absent one has no entry of its own:
+// it is absent as of _synced.
 func (m *mirror) decided(r *resource) uint64 {
 	if r.presence == absent {
 		return m.syncedAt

@@ -53,7 +53,7 @@ func (s *State) draftOf(p *deployment, now time.Time) draft {
 		case d.Cause.Doubtful():
 			dr.doubts = append(dr.doubts, doubt{
 				Delete: d, pair: x, since: since,
-				causedAt: s.mirror.causedAt(p, x.device),
+				causedAt: s.mirror.causedAt(p, x.device, d.Cause),
 				ripe:     s.ripe(since, now),
 			})
 		default:
@@ -83,7 +83,7 @@ func (s *State) assemble(drafts []draft, now time.Time) Plan {
 			plan.Groups = append(plan.Groups, g)
 		}
 	}
-	plan.Hold = changeOf(s.hold, s.holdAfter(v, len(doubts) > 0, unsure, len(plan.Held)), s.unheld)
+	plan.Hold = changeOf(s.hold, s.holdAfter(v, len(doubts) > 0, unsure, v.covers(doubts)), s.unheld)
 	return plan
 }
 
@@ -141,19 +141,20 @@ func (s *State) ripeAlone(dr *draft, now time.Time, plan *Plan) bool {
 	return false
 }
 
-// holdAfter returns the hold that there is to be after the plan: a hold goes when nothing doubtful is
-// left, also nothing that the mirror cannot vouch for now.
-func (s *State) holdAfter(v verdict, doubtful, unsure bool, held int) *fleet.Hold {
+// holdAfter returns the hold that there is to be after the plan, of so many deletes: a hold goes when nothing
+// doubtful is left, also nothing that the mirror cannot vouch for now. One that covers none of what is left
+// stays as it is until it becomes another hold.
+func (s *State) holdAfter(v verdict, doubtful, unsure bool, covered int) *fleet.Hold {
 	switch {
 	case !doubtful && !unsure:
 		return nil
 	case v.hold == nil:
 		return s.hold
 	case unsure:
-		v.hold.Deletes = max(v.hold.Deletes, held)
-		return v.hold
+		v.hold.Deletes = max(v.hold.Deletes, covered)
+	case covered > 0:
+		v.hold.Deletes = covered
 	}
-	v.hold.Deletes = held
 	return v.hold
 }
 

@@ -17,16 +17,17 @@ type Entry struct {
 type DeviceKeys struct {
 	Entries []Entry // sorted by deployment; never changed once returned
 	// Whole is false when the device must not conclude anything from what is absent: a stored value was
-	// left out because nobody may obey it, or a key that the device may have had is not there because it
-	// cannot be made now.
+	// left out because nobody may obey it, or because its delete waits, or a key that the device may have had
+	// is not there because it cannot be made now.
 	Whole       bool
 	Quarantined bool // nothing is to run there, whatever is stored
 }
 
 // DeviceKeys returns what a device is to run, or a [fleet.Error]: not found for a device without a
-// resource, unavailable while its keys are not what the plan may make them now. Deletes that wait, are held
-// or lack a trustworthy mirror do not count, nor do Deployments that are stuck, because the bucket
-// refuses them: their keys are answered as they are stored.
+// resource, unavailable while its keys are not what the plan may make them now. Deployments that are stuck,
+// because the bucket refuses them, do not count: their keys are answered as they are stored. So are those
+// that a hold keeps. Keys whose delete waits, for the quiet or for a mirror to trust, are left out: who runs
+// them goes on, and nobody starts what the bucket, rolled back, has again.
 func (s *State) DeviceKeys(id fleet.DeviceID, stuck func(fleet.DeploymentName) bool) (DeviceKeys, error) {
 	d := s.devices[id]
 	switch {
@@ -37,13 +38,17 @@ func (s *State) DeviceKeys(id fleet.DeviceID, stuck func(fleet.DeploymentName) b
 	case d.quarantined:
 		return DeviceKeys{Whole: true, Quarantined: true}, nil
 	}
-	whole := len(s.unmade) == 0
+	whole, leaving := len(s.unmade) == 0, false
 	for _, x := range d.pairs {
 		imminent := s.imminent(x)
 		if imminent && !stuck(x.deployment.name) {
 			return DeviceKeys{}, fleet.Errorf(fleet.CodeUnavailable, "Converging", "writes for %s are under way: ask again", id)
 		}
 		whole = whole && (x.obeyed() || x.stored == nil && !imminent)
+		leaving = leaving || s.leaving(x)
+	}
+	if leaving {
+		return DeviceKeys{Entries: s.staying(d)}, nil
 	}
 	return DeviceKeys{Entries: d.stored(), Whole: whole}, nil
 }
@@ -60,6 +65,25 @@ func (s *State) imminent(x *pair) bool {
 	}
 }
 
+// leaving reports whether the pair's key is to go, and no hold keeps it.
+func (s *State) leaving(x *pair) bool {
+	kept := s.hold != nil && !s.hold.Approved && s.mirror.vouched() && causeOf(x.deployment, x.device).Doubtful()
+	return x.action == remove && !kept
+}
+
+// staying returns the device's entries without those that are to go.
+func (s *State) staying(d *device) []Entry {
+	entries := make([]Entry, 0, d.keys)
+	for _, x := range d.pairs {
+		if x.obeyed() && !s.leaving(x) {
+			entries = append(entries, x.entry())
+		}
+	}
+	return entries
+}
+
+func (x *pair) entry() Entry { return Entry{x.deployment.name, x.revision, x.stored} }
+
 // obeyed reports whether an agent may go by the stored value.
 func (x *pair) obeyed() bool { return x.stored != nil && !x.foreign && x.stored.valid }
 
@@ -69,7 +93,7 @@ func (d *device) stored() []Entry {
 		d.entries = make([]Entry, 0, d.keys)
 		for _, x := range d.pairs {
 			if x.obeyed() {
-				d.entries = append(d.entries, Entry{x.deployment.name, x.revision, x.stored})
+				d.entries = append(d.entries, x.entry())
 			}
 		}
 	}
