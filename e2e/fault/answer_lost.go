@@ -26,6 +26,9 @@ func (*AnswerLost) Name() string { return "answer-lost" }
 // Target implements [Fault].
 func (a *AnswerLost) Target() string { return a.Of.ID() }
 
+// Needs implements [Fault].
+func (*AnswerLost) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault].
 func (a *AnswerLost) Inject(*lab.Stack) {
 	a.lost = make(chan struct{})

@@ -20,6 +20,9 @@ func (f APIAnswer) Name() string { return fmt.Sprintf("apiserver-answers-%d", f.
 // Target implements [Fault].
 func (f APIAnswer) Target() string { return f.Patcher.ID() }
 
+// Needs implements [Fault].
+func (APIAnswer) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault].
 func (f APIAnswer) Inject(*lab.Stack) { f.Patcher.Kube.Answer(f.Status, f.RetryAfter) }
 

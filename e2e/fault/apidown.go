@@ -12,6 +12,9 @@ func (APIDown) Name() string { return "apiserver-down" }
 // Target implements [Fault].
 func (f APIDown) Target() string { return f.Patcher.ID() }
 
+// Needs implements [Fault].
+func (APIDown) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault].
 func (f APIDown) Inject(*lab.Stack) { f.Patcher.Kube.Refuse() }
 

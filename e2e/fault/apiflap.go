@@ -27,6 +27,9 @@ func (*APIFlap) Name() string { return "apiserver-flap" }
 // Target implements [Fault].
 func (f *APIFlap) Target() string { return f.patcher.ID() }
 
+// Needs implements [Fault].
+func (*APIFlap) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault].
 func (f *APIFlap) Inject(*lab.Stack) {
 	f.done.Go(func() {

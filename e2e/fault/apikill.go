@@ -12,6 +12,9 @@ func (APIKill) Name() string { return "apiserver-kill" }
 // Target implements [Fault].
 func (APIKill) Target() string { return "kubeapi" }
 
+// Needs implements [Fault].
+func (APIKill) Needs() []lab.Ability { return []lab.Ability{lab.OwnAPI} }
+
 // Inject implements [Fault].
 func (APIKill) Inject(s *lab.Stack) { s.Own.Kill() }
 

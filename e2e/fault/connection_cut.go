@@ -11,6 +11,9 @@ func (ConnectionCut) Name() string { return "connection-cut" }
 // Target implements [Fault].
 func (c ConnectionCut) Target() string { return names(c) }
 
+// Needs implements [Fault].
+func (ConnectionCut) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault].
 func (c ConnectionCut) Inject(*lab.Stack) {
 	for _, i := range c {

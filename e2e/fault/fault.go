@@ -12,15 +12,20 @@ type Fault interface {
 	Name() string
 	// Target is what it is done to: "reconciler-2 (pid 4711)", "desired-state".
 	Target() string
+	// Needs is what a stack must be able to do for it.
+	Needs() []lab.Ability
 	// Inject does it. Whatever fails is fatal to the test.
 	Inject(s *lab.Stack)
 	// Heal undoes it; for what heals by itself, or must not be undone, it does nothing.
 	Heal(s *lab.Stack)
 }
 
-// Inject records a fault and injects it.
+// Inject records a fault and injects it. One that the stack cannot do is fatal to the test.
 func Inject(s *lab.Stack, f Fault) {
 	s.T().Helper()
+	if err := s.Able(f.Needs()); err != nil {
+		s.T().Fatalf("inject %s into %s: %v", f.Name(), f.Target(), err)
+	}
 	s.Injected(f.Name(), f.Target())
 	f.Inject(s)
 }

@@ -16,6 +16,9 @@ func (Kill) Name() string { return "kill" }
 // Target implements [Fault].
 func (k Kill) Target() string { return names(k) }
 
+// Needs implements [Fault].
+func (Kill) Needs() []lab.Ability { return []lab.Ability{lab.Signals} }
+
 // Inject implements [Fault].
 func (k Kill) Inject(*lab.Stack) {
 	for _, i := range k {

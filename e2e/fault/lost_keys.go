@@ -26,6 +26,9 @@ func (LostKeys) Name() string { return "lost-keys" }
 // Target implements [Fault].
 func (k LostKeys) Target() string { return fmt.Sprintf("%s: %s", k.Bucket, strings.Join(k.Keys, " ")) }
 
+// Needs implements [Fault].
+func (LostKeys) Needs() []lab.Ability { return nil }
+
 // Inject implements [Fault].
 func (k LostKeys) Inject(s *lab.Stack) {
 	for _, key := range k.Keys {

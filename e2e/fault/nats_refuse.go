@@ -11,6 +11,9 @@ func (RefuseNATS) Name() string { return "nats-refused" }
 // Target implements [Fault].
 func (r RefuseNATS) Target() string { return names(r) }
 
+// Needs implements [Fault].
+func (RefuseNATS) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault].
 func (r RefuseNATS) Inject(*lab.Stack) {
 	for _, i := range r {

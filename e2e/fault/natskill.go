@@ -11,6 +11,9 @@ func (KillNATS) Name() string { return "nats-kill" }
 // Target implements [Fault].
 func (KillNATS) Target() string { return "nats-server" }
 
+// Needs implements [Fault].
+func (KillNATS) Needs() []lab.Ability { return []lab.Ability{lab.Store} }
+
 // Inject implements [Fault].
 func (KillNATS) Inject(s *lab.Stack) { s.NATS.Kill() }
 

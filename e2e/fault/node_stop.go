@@ -16,6 +16,9 @@ func (NodeStop) Name() string { return "node-stop" }
 // Target implements [Fault].
 func (n NodeStop) Target() string { return fmt.Sprintf("nats-%d", n+1) }
 
+// Needs implements [Fault].
+func (NodeStop) Needs() []lab.Ability { return []lab.Ability{lab.Nodes} }
+
 // Inject implements [Fault].
 func (n NodeStop) Inject(s *lab.Stack) { s.NATS.StopNode(int(n)) }
 

@@ -23,6 +23,9 @@ func (*OldAPIServer) Name() string { return "old-apiserver" }
 // Target implements [Fault].
 func (*OldAPIServer) Target() string { return "apiserver" }
 
+// Needs implements [Fault].
+func (*OldAPIServer) Needs() []lab.Ability { return []lab.Ability{lab.OwnAPI} }
+
 // Inject implements [Fault].
 func (o *OldAPIServer) Inject(s *lab.Stack) {
 	s.Own.Kill()

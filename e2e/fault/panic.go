@@ -20,6 +20,9 @@ func (Panic) Name() string { return "panic" }
 // Target implements [Fault].
 func (p Panic) Target() string { return p.Instance.ID() + " " + p.Point }
 
+// Needs implements [Fault].
+func (Panic) Needs() []lab.Ability { return nil }
+
 // Inject implements [Fault].
 func (p Panic) Inject(s *lab.Stack) {
 	p.Instance.ExpectExit()

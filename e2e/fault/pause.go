@@ -11,6 +11,9 @@ func (Pause) Name() string { return "pause" }
 // Target implements [Fault].
 func (p Pause) Target() string { return names(p) }
 
+// Needs implements [Fault].
+func (Pause) Needs() []lab.Ability { return []lab.Ability{lab.Signals} }
+
 // Inject implements [Fault].
 func (p Pause) Inject(*lab.Stack) {
 	for _, i := range p {

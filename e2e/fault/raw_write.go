@@ -23,6 +23,9 @@ func (*RawWrite) Name() string { return "raw-write" }
 // Target implements [Fault].
 func (w *RawWrite) Target() string { return w.Bucket + "/" + w.Key }
 
+// Needs implements [Fault].
+func (*RawWrite) Needs() []lab.Ability { return nil }
+
 // Inject implements [Fault].
 func (w *RawWrite) Inject(s *lab.Stack) {
 	s.T().Helper()

@@ -30,6 +30,9 @@ func (f ReplayCut) Target() string {
 	return fmt.Sprintf("%s, reading %s, after %v messages", f.Instance.ID(), f.Bucket, f.After)
 }
 
+// Needs implements [Fault].
+func (ReplayCut) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault]. It returns when all cuts were made.
 func (f ReplayCut) Inject(s *lab.Stack) {
 	s.T().Helper()

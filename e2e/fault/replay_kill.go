@@ -25,6 +25,9 @@ func (f ReplayKill) Target() string {
 	return fmt.Sprintf("NATS, while %s reads %s, after %d messages", f.Instance.ID(), f.Bucket, f.After)
 }
 
+// Needs implements [Fault].
+func (ReplayKill) Needs() []lab.Ability { return []lab.Ability{lab.Proxies, lab.Store} }
+
 // Inject implements [Fault].
 func (f ReplayKill) Inject(s *lab.Stack) {
 	s.T().Helper()

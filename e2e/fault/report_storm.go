@@ -52,6 +52,9 @@ func (f *ReportStorm) Target() string {
 	return fmt.Sprintf("%d pairs, up to %d reports a second", len(f.Pairs), f.Rate)
 }
 
+// Needs implements [Fault].
+func (*ReportStorm) Needs() []lab.Ability { return nil }
+
 // Inject implements [Fault]. The storm goes on after it has returned.
 func (f *ReportStorm) Inject(s *lab.Stack) {
 	s.T().Helper()

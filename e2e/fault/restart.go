@@ -11,6 +11,9 @@ func (Restart) Name() string { return "restart" }
 // Target implements [Fault].
 func (r Restart) Target() string { return names(r) }
 
+// Needs implements [Fault].
+func (Restart) Needs() []lab.Ability { return []lab.Ability{lab.Signals} }
+
 // Inject implements [Fault].
 func (r Restart) Inject(*lab.Stack) {
 	for _, i := range r {

@@ -35,6 +35,9 @@ func (f SlowConsumer) Name() string {
 // Target implements [Fault].
 func (f SlowConsumer) Target() string { return f.Of.ID() + ", " + f.Subject }
 
+// Needs implements [Fault].
+func (SlowConsumer) Needs() []lab.Ability { return []lab.Ability{lab.Proxies, lab.Signals} }
+
 // Inject implements [Fault].
 func (f SlowConsumer) Inject(s *lab.Stack) {
 	s.T().Helper()

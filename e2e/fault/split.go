@@ -26,6 +26,9 @@ func (Split) Name() string { return "split" }
 // Target implements [Fault].
 func (f Split) Target() string { return names([]*lab.Instance{f.Holder}) }
 
+// Needs implements [Fault].
+func (Split) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault].
 func (f Split) Inject(s *lab.Stack) {
 	s.T().Helper()

@@ -40,6 +40,9 @@ func (*Stall) Name() string { return "stall" }
 // Target implements [Fault].
 func (f *Stall) Target() string { return names(f.instances) }
 
+// Needs implements [Fault].
+func (*Stall) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+
 // Inject implements [Fault].
 func (f *Stall) Inject(s *lab.Stack) {
 	s.T().Cleanup(f.heal)

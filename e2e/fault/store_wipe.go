@@ -11,6 +11,9 @@ func (StoreWipe) Name() string { return "store-wipe" }
 // Target implements [Fault].
 func (StoreWipe) Target() string { return "NATS" }
 
+// Needs implements [Fault].
+func (StoreWipe) Needs() []lab.Ability { return []lab.Ability{lab.Store} }
+
 // Inject implements [Fault].
 func (StoreWipe) Inject(s *lab.Stack) {
 	s.T().Helper()

@@ -14,6 +14,9 @@ func (StreamDelete) Name() string { return "stream-delete" }
 // Target implements [Fault].
 func (b StreamDelete) Target() string { return string(b) }
 
+// Needs implements [Fault].
+func (StreamDelete) Needs() []lab.Ability { return nil }
+
 // Inject implements [Fault].
 func (b StreamDelete) Inject(s *lab.Stack) {
 	s.T().Helper()

@@ -14,6 +14,9 @@ func (StreamPurge) Name() string { return "stream-purge" }
 // Target implements [Fault].
 func (b StreamPurge) Target() string { return string(b) }
 
+// Needs implements [Fault].
+func (StreamPurge) Needs() []lab.Ability { return nil }
+
 // Inject implements [Fault].
 func (b StreamPurge) Inject(s *lab.Stack) {
 	t := s.T()

@@ -20,6 +20,9 @@ func (Vanish) Name() string { return "vanish" }
 // Target implements [Fault].
 func (v Vanish) Target() string { return fmt.Sprintf("%s %s", v.Kind, strings.Join(v.Names, " ")) }
 
+// Needs implements [Fault].
+func (Vanish) Needs() []lab.Ability { return nil }
+
 // Inject implements [Fault].
 func (v Vanish) Inject(s *lab.Stack) {
 	for _, name := range v.Names {

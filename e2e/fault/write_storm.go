@@ -40,6 +40,9 @@ func (*WriteStorm) Name() string { return "write-storm" }
 // Target implements [Fault].
 func (w *WriteStorm) Target() string { return fmt.Sprintf("%s, %d keys", w.Bucket, len(w.Keys)) }
 
+// Needs implements [Fault].
+func (*WriteStorm) Needs() []lab.Ability { return nil }
+
 // Inject implements [Fault].
 func (w *WriteStorm) Inject(s *lab.Stack) {
 	s.T().Helper()
