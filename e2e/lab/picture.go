@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"harmony.dev/e2e/invariant"
@@ -29,12 +30,17 @@ func (s *Stack) Picture(ctx context.Context) (Picture, error) {
 		return p, err
 	}
 	p.Resources = byName(p.listed)
-	for _, b := range []string{fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketDeviceInfo, fleet.BucketDeviceState} {
-		if p.Keys[b], err = s.NATS.Keys(ctx, b); err != nil {
-			return p, err
-		}
+	buckets := []string{fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketDeviceInfo, fleet.BucketDeviceState}
+	keys, errs := make([]map[string]Entry, len(buckets)), make([]error, len(buckets))
+	var reading sync.WaitGroup
+	for i, b := range buckets {
+		reading.Go(func() { keys[i], errs[i] = s.NATS.Keys(ctx, b) })
 	}
-	return p, nil
+	reading.Wait()
+	for i, b := range buckets {
+		p.Keys[b] = keys[i]
+	}
+	return p, errors.Join(errs...)
 }
 
 // MustPicture is Picture for when the stack is healthy.

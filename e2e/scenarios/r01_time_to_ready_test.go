@@ -20,7 +20,7 @@ func TestR01_TimeToReady(t *testing.T) {
 	const devices = 1000
 	s := lab.New(t, lab.Options{Shipped: true})
 	services := s.StartServices()
-	s.StartDevices(devices, "--delay", "0s..50ms", "--connections", "4")
+	s.StartDevices(devices, "--delay", "0s..50ms", "--connections", "25")
 	registered(t, s, devices)
 	made := 0
 	for _, deployments := range []int{1, 10, 100} {
@@ -37,8 +37,8 @@ func TestR01_TimeToReady(t *testing.T) {
 		fault.Heal(s, fault.Kill(services))
 		start := time.Now()
 		s.WaitReady(len(services))
-		t.Logf("%d keys: ready %s after the restart", deployments*devices, time.Since(start).Round(time.Millisecond))
-		if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
+		s.Measured(fmt.Sprintf("ready with %d keys", deployments*devices), time.Since(start), time.Minute)
+		if d := lab.Difference(before, s.MustPicture()); len(d) > 0 {
 			t.Fatalf("with %d keys the restart changed something: %q", deployments*devices, d)
 		}
 	}

@@ -27,7 +27,10 @@ import (
 // another held the lease.
 func TestR07_TwoOfEach(t *testing.T) {
 	for _, nodes := range []int{1, 3} {
-		t.Run(fmt.Sprintf("R%d", nodes), func(t *testing.T) { twoOfEach(t, nodes) })
+		t.Run(fmt.Sprintf("R%d", nodes), func(t *testing.T) {
+			t.Parallel()
+			twoOfEach(t, nodes)
+		})
 	}
 }
 
