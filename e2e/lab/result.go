@@ -19,7 +19,8 @@ const resultsVariable = "E2E_RESULTS"
 type Result struct {
 	Test       string         `json:"test"`
 	At         time.Time      `json:"at"`
-	Stack      string         `json:"stack"` // "processes"
+	Commit     string         `json:"commit,omitempty"` // of the product that ran
+	Stack      string         `json:"stack"`            // "processes"
 	Nodes      int            `json:"nodes"` // of NATS
 	Passed     bool           `json:"passed"`
 	Seconds    float64        `json:"seconds"` // the whole test
@@ -80,7 +81,7 @@ func (s *Stack) report(recording record.Recording, violations int) {
 		return
 	}
 	r := Result{
-		Test: s.t.Name(), At: time.Now().UTC(), Stack: stackKind, Nodes: s.replicas, Passed: !s.t.Failed(),
+		Test: s.t.Name(), At: time.Now().UTC(), Commit: os.Getenv(commitVariable), Stack: stackKind, Nodes: s.replicas, Passed: !s.t.Failed(),
 		Seconds: time.Since(s.began).Seconds(), Measured: s.measured, Faults: []string{},
 		Violations: violations, Sometimes: invariant.Sometimes(recording),
 	}

@@ -18,7 +18,7 @@ import (
 
 // Summary is what is kept of the runs, as docs/recovery.json.
 type Summary struct {
-	Commit string          `json:"commit"` // of the product that ran
+	Commit string          `json:"commit"` // of the product that ran; "a and b" when the results are of two
 	At     time.Time       `json:"at"`     // of the last result
 	Tests  map[string]Test `json:"tests"`  // by name, with that of the subtest: "TestR01_ColdRestart/R3"
 	Runs   []lab.Run       `json:"runs"`   // other than scenarios: the last of each, by name
@@ -69,9 +69,10 @@ func Read(r io.Reader) (results []lab.Result, runs []lab.Run, err error) {
 	return results, runs, scanner.Err()
 }
 
-// Summarize sums results up. Runs of before are kept where there is no newer one of the same name.
+// Summarize sums results up. Those that do not say of which commit they are, are of the one that is given. Runs of
+// before are kept where there is no newer one of the same name.
 func Summarize(commit string, results []lab.Result, runs, before []lab.Run) Summary {
-	s := Summary{Commit: commit, Tests: map[string]Test{}}
+	s := Summary{Commit: commits(commit, results), Tests: map[string]Test{}}
 	times := map[string]map[string][]lab.Measure{}
 	for _, r := range results {
 		if r.At.After(s.At) {
@@ -106,6 +107,17 @@ func Summarize(commit string, results []lab.Result, runs, before []lab.Run) Summ
 	}
 	s.Runs = slices.SortedFunc(maps.Values(last), func(a, b lab.Run) int { return strings.Compare(a.Name, b.Name) })
 	return s
+}
+
+// commits names those that results are of, in the order in which they came.
+func commits(unnamed string, results []lab.Result) string {
+	var all []string
+	for _, r := range results {
+		if c := cmp.Or(r.Commit, unnamed); !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	return strings.Join(all, " and ")
 }
 
 func measured(all []lab.Measure) Measured {

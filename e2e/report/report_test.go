@@ -11,7 +11,7 @@ import (
 )
 
 const results = `{"test":"TestR01_Restart/R1","at":"2026-01-02T03:04:05Z","nodes":1,"passed":true,"measured":[{"what":"ready","seconds":2},{"what":"ready","seconds":9,"limit":10}],"faults":["kill"],"violations":0,"sometimes":{"brake":0,"stale":2}}
-{"test":"TestR01_Restart/R1","at":"2026-01-02T03:05:05Z","nodes":1,"passed":false,"measured":[{"what":"ready","seconds":4}],"faults":["kill","pause"],"violations":3,"sometimes":{"brake":0}}
+{"test":"TestR01_Restart/R1","at":"2026-01-02T03:05:05Z","commit":"def","nodes":1,"passed":false,"measured":[{"what":"ready","seconds":4}],"faults":["kill","pause"],"violations":3,"sometimes":{"brake":0}}
 
 {"run":{"name":"soak","at":"2026-01-01T00:00:00Z","commit":"abc","command":"make soak","result":"7 rounds"}}
 `
@@ -37,6 +37,9 @@ func TestSummarize(t *testing.T) {
 	}
 	if want := time.Date(2026, 1, 2, 3, 5, 5, 0, time.UTC); !s.At.Equal(want) {
 		t.Errorf("at %s", s.At)
+	}
+	if s.Commit != "abc and def" {
+		t.Errorf("commit %q", s.Commit)
 	}
 	if len(s.Runs) != 2 || s.Runs[0].Name != "mutants" || s.Runs[1].Result != "7 rounds" {
 		t.Errorf("runs: %+v", s.Runs)
@@ -115,12 +118,15 @@ func every() ([]Scenario, Summary) {
 
 func TestMarkdown(t *testing.T) {
 	all, s := every()
+	all[7].Found = "something"
+	s.Tests[all[6].Test].Measured["slow"] = Measured{Median: 5, Worst: 9}
 	text, err := Markdown(all, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| [7](#scenario-7) | it happens | ready: 1.3 s, 3.0 s (limit 4 s) | 5 | 0 |", "## Scenario 24", "- Fault: a | b",
+		"| [7](#scenario-7) | it happens | ready | 1.3 s | 3.0 s | 4 s | 5 | 0 |  |", "## Scenario 24", "- Fault: a | b",
+		"| [8](#scenario-8) | it happens | ready | 1.3 s | 3.0 s | 4 s | 5 | 0 | a defect |", "| slow | 5.0 s | 9.0 s | - |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
@@ -128,6 +134,10 @@ func TestMarkdown(t *testing.T) {
 	}
 	if _, err := Markdown(all[1:], s); err == nil || !strings.Contains(err.Error(), "scenario 1 has no test") {
 		t.Errorf("a number without a test: %v", err)
+	}
+	clear(s.Tests[all[3].Test].Measured)
+	if _, err := Markdown(all, s); err == nil || !strings.Contains(err.Error(), "measured no time") {
+		t.Errorf("a test that measured nothing: %v", err)
 	}
 	delete(s.Tests, all[3].Test)
 	if _, err := Markdown(all, s); err == nil || !strings.Contains(err.Error(), "has no result") {

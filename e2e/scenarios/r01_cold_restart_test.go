@@ -37,7 +37,7 @@ func coldRestart(t *testing.T, nodes int) {
 	fault.Heal(s, fault.Kill(services))
 	start := time.Now()
 	s.WaitReady(3)
-	t.Logf("ready %s after the restart", time.Since(start).Round(time.Millisecond))
+	s.Measured("ready after SIGKILL of all services", time.Since(start), time.Minute)
 
 	if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
 		t.Fatalf("the restart changed something: %q", d)

@@ -35,6 +35,7 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 
 	fault.Inject(s, fault.Kill(services))
 	fault.Heal(s, fault.Kill(services))
+	start := time.Now()
 	s.Eventually(60*time.Second, "services ready", func(ctx context.Context) error {
 		for _, h := range s.Health(ctx) {
 			if !h.Ready {
@@ -43,6 +44,7 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 		}
 		return nil
 	})
+	s.Measured("ready after SIGKILL of all services", time.Since(start), time.Minute)
 	settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
 
 	if d := lab.Difference(before, s.AtRest()); len(d) > 0 {

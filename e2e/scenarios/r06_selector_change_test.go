@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"harmony.dev/e2e/fault"
 	"harmony.dev/e2e/lab"
@@ -40,8 +41,10 @@ func TestR06_SelectorChangeWhileDown(t *testing.T) {
 			fault.Inject(s, fault.Kill(services))
 			s.API.Apply(deployment("web", c.to))
 			fault.Heal(s, fault.Kill(services))
+			start := time.Now()
 
 			settled(t, s, "web", counts(c.stay+c.puts, c.stay+c.puts, 0, 0, 0), fleet.ConditionTrue)
+			s.Measured("correct after the start", time.Since(start), 20*time.Second)
 			after := s.AtRest().Keys[fleet.BucketDesiredState]
 			put, deleted, kept := sets(before, after)
 			if len(put) != c.puts || len(deleted) != c.deletes {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"harmony.dev/e2e/fault"
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
 )
@@ -30,13 +31,11 @@ func TestR15_MissingBucketsAreCreatedOnce(t *testing.T) {
 	if len(before) != len(buckets) {
 		t.Fatalf("buckets: %v", before)
 	}
-	for _, i := range services {
-		i.Kill()
-	}
-	for _, i := range services {
-		i.Start()
-	}
+	fault.Inject(s, fault.Kill(services))
+	start := time.Now()
+	fault.Heal(s, fault.Kill(services))
 	s.WaitReady(3)
+	s.Measured("ready after the restart", time.Since(start), time.Minute)
 	if d := lab.Changed("", before, configurations(t, s)); len(d) > 0 {
 		t.Errorf("a restart changed the buckets: %q", d)
 	}
@@ -80,7 +79,9 @@ func TestR15_JetStreamNotEnabled(t *testing.T) {
 	s.NATS.Kill()
 	s.NATS.EnableJetStream()
 	s.NATS.Start()
+	start := time.Now()
 	s.WaitReady(len(services))
+	s.Measured("ready after JetStream is there", time.Since(start), time.Minute)
 }
 
 // Fault:   a bucket exists with a configuration that has no fence.
@@ -101,8 +102,9 @@ func TestR15_WrongConfigurationIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := stream.CachedInfo()
-	i := s.Start(fleet.ServiceReconciler)
+	i, start := s.Start(fleet.ServiceReconciler), time.Now()
 	degraded(t, s, 1, fleet.BucketDesiredState)
+	s.Measured("reported after the start", time.Since(start), time.Minute)
 	after, err := stream.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"harmony.dev/e2e/fault"
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/rpc"
@@ -24,9 +25,7 @@ func TestR17_HeartbeatOnlyDevices(t *testing.T) {
 	registered(t, s, 4)
 	s.API.Apply(deployment("web", region("north")))
 	settled(t, s, "web", counts(1, 1, 0, 0, 0), fleet.ConditionTrue)
-	for _, i := range services {
-		i.Kill()
-	}
+	fault.Inject(s, fault.Kill(services))
 	asked, err := s.Conn().SubscribeSync(fleet.ResyncSubject("ghost"))
 	if err != nil {
 		t.Fatal(err)
@@ -34,9 +33,8 @@ func TestR17_HeartbeatOnlyDevices(t *testing.T) {
 	if _, err := s.NATS.JetStream().Publish(t.Context(), fleet.KeySubject(fleet.BucketDeviceHeartbeat, fleet.HeartbeatKey("ghost")), []byte(`{}`)); err != nil {
 		t.Fatalf("publish a heartbeat: %v", err)
 	}
-	for _, i := range services {
-		i.Start()
-	}
+	start := time.Now()
+	fault.Heal(s, fault.Kill(services))
 	s.WaitReady(3)
 
 	if _, err := asked.NextMsg(20 * time.Second); err != nil {
@@ -49,6 +47,7 @@ func TestR17_HeartbeatOnlyDevices(t *testing.T) {
 		}
 		return deviceViews(list.Items)
 	})
+	s.Measured("asked to resync and shown as they are", time.Since(start), 20*time.Second)
 	for registered, want := range map[bool]int{true: 4, false: 1} {
 		req := fleet.DevicesListRequest{Registered: &registered}
 		list, err := rpc.Call[fleet.DevicesListRequest, fleet.DevicesListResponse](t.Context(), s.Conn(), fleet.DevicesList, req)
