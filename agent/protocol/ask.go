@@ -10,6 +10,10 @@ import (
 // maxPages bounds a snapshot: 64 MiB.
 const maxPages = 128
 
+// incompleteOften is how many times as often a device asks whose last snapshot was incomplete: what was left out
+// of it may come without a message.
+const incompleteOften = 4
+
 // urgeMemory is for how long requests out of turn make the next one wait longer.
 const urgeMemory = time.Minute
 
@@ -146,9 +150,12 @@ func (m *Machine) install(now time.Time) {
 		next = m.desired()
 		maps.Copy(next, a.entries)
 	}
-	again := a.again
+	again, every := a.again, m.cfg.Resync
+	if !a.whole {
+		every /= incompleteOften
+	}
 	a.id, a.again, a.failures, a.entries, a.asked = 0, false, 0, nil, nil
-	a.at = now.Add(around(m.cfg.Resync, 0.5, m.rng))
+	a.at = now.Add(around(every, 0.5, m.rng))
 	m.confirmReports()
 
 	m.basis = basis{valid: true, asOf: a.asOf, last: a.newer}

@@ -89,9 +89,16 @@ func TestSnapshot_IncompleteWhileAStreamIsYoung(t *testing.T) {
 	if got := s.answered("out", fleet.SnapshotRequest{}); !got.Complete {
 		t.Error("a quarantined device must be told at once")
 	}
-	fleettest.Eventually(t, soon, "it becomes complete", func() bool {
-		return s.answered("d1", fleet.SnapshotRequest{}).Complete
+	complete := func() bool { return s.answered("d1", fleet.SnapshotRequest{}).Complete }
+	fleettest.Eventually(t, soon, "it becomes complete", complete)
+	if _, err := s.nc.Request("$JS.API.STREAM.PURGE."+fleet.StreamName(fleet.BucketDesiredState), nil, soon); err != nil {
+		t.Fatal(err)
+	}
+	fleettest.Eventually(t, soon, "it is young again after a purge", func() bool {
+		got, err := s.ask("d1", fleet.SnapshotRequest{})
+		return err == nil && len(got.Entries) == 1 && !got.Complete
 	})
+	fleettest.Eventually(t, soon, "it becomes complete again", complete)
 }
 
 func TestSnapshot_AWholeFleetAsksAtOnce(t *testing.T) {

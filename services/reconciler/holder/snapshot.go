@@ -101,7 +101,8 @@ func (h *Holder) deviceKeys(device fleet.DeviceID) (keys plan.DeviceKeys, now vi
 	return keys, now, err
 }
 
-// settled reports whether both streams are old enough to conclude from what is not in them.
+// settled reports whether both streams have been what they are for long enough to conclude from what is not in
+// them.
 func (h *Holder) settled(now view.Now) bool {
 	return now.Time.Sub(now.Mirror) >= h.cfg.IncompleteFor && now.Time.Sub(now.Desired) >= h.cfg.IncompleteFor
 }

@@ -32,13 +32,14 @@ func (x *pair) byAbsence() bool {
 	return x.deployment.presence == absent || x.device.presence == absent
 }
 
-// causedAt is the revision of the mirror entry that a doubtful cause lies in: what else is written about the
-// pair meanwhile, such as a device that is registered again, does not make it something new to ask about.
-func (m *mirror) causedAt(p *deployment, d *device, c fleet.Cause) uint64 {
+// causedAt is the revision of the mirror that decided about a pair whose delete is doubtful: that of the entry
+// that vanished, which decides alone, or else the newer of the two. So a device that is registered again is
+// nothing new to ask about where the Deployment is gone; where that is only older, its labels decide as well.
+func (m *mirror) causedAt(p *deployment, d *device) uint64 {
 	switch {
-	case c == fleet.CauseRegressed, c == fleet.CauseVanished && (p.vanished() || p.otherUID()):
+	case p.vanished():
 		return m.decided(&p.resource)
-	case c == fleet.CauseVanished:
+	case d.vanished():
 		return m.decided(&d.resource)
 	}
 	return max(m.decided(&p.resource), m.decided(&d.resource))

@@ -53,7 +53,7 @@ func (s *State) draftOf(p *deployment, now time.Time) draft {
 		case d.Cause.Doubtful():
 			dr.doubts = append(dr.doubts, doubt{
 				Delete: d, pair: x, since: since,
-				causedAt: s.mirror.causedAt(p, x.device, d.Cause),
+				causedAt: s.mirror.causedAt(p, x.device),
 				ripe:     s.ripe(since, now),
 			})
 		default:

@@ -415,3 +415,39 @@ func TestState_AnExpiredTombstoneIsForgotten(t *testing.T) {
 		t.Errorf("expired by somebody else\n%s", render(p))
 	}
 }
+
+// After the mirror went back its revisions are used again: an approval of before must not cover what comes now.
+func TestState_SetBackEndsAnApproval(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	for i := range 40 {
+		w.setDevice(fmt.Sprintf("d%d", i), labelled("region", "north"))
+	}
+	w.setDeployment("web", wish(1, "a", "region", "north"))
+	w.apply(w.plan())
+	w.entomb("deployment", "web", fleet.TombstoneVanished)
+	w.now = w.now.Add(time.Minute)
+	w.apply(w.plan())
+	h, ok := w.state.Hold()
+	if !ok {
+		t.Fatal("nothing is held")
+	}
+	approved, err := w.state.Approve(h.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.lease(false)
+	w.ok(w.write(change(t, fleet.KeyHold, &approved)))
+	w.state.Reread()
+	w.state.SetBack()
+	w.state.Stir(w.now)
+	w.whole()
+	p := w.plan()
+	if _, deletes := p.Counts(); deletes != 0 || len(p.Held) != 40 {
+		t.Fatalf("after the mirror went back:\n%s", render(p))
+	}
+	w.apply(p)
+	if h, _ := w.state.Hold(); h.Approved {
+		t.Error("the hold in the bucket is still approved")
+	}
+}

@@ -40,11 +40,10 @@ func (s *State) DeviceKeys(id fleet.DeviceID, stuck func(fleet.DeploymentName) b
 	}
 	whole, leaving := len(s.unmade) == 0, false
 	for _, x := range d.pairs {
-		imminent := s.imminent(x)
-		if imminent && !stuck(x.deployment.name) {
+		if s.imminent(x) && !stuck(x.deployment.name) {
 			return DeviceKeys{}, fleet.Errorf(fleet.CodeUnavailable, "Converging", "writes for %s are under way: ask again", id)
 		}
-		whole = whole && (x.obeyed() || x.stored == nil && !imminent)
+		whole = whole && x.obeyed()
 		leaving = leaving || s.leaving(x)
 	}
 	if leaving {
@@ -67,7 +66,7 @@ func (s *State) imminent(x *pair) bool {
 
 // leaving reports whether the pair's key is to go, and no hold keeps it.
 func (s *State) leaving(x *pair) bool {
-	kept := s.hold != nil && !s.hold.Approved && s.mirror.vouched() && causeOf(x.deployment, x.device).Doubtful()
+	kept := s.hold != nil && !s.hold.Approved && causeOf(x.deployment, x.device).Doubtful()
 	return x.action == remove && !kept
 }
 

@@ -23,6 +23,7 @@ type State struct {
 	hold   *fleet.Hold                        // as stored
 	unheld bool                               // _hold was overwritten or deleted by somebody else: to be written again
 	busy   map[*deployment]struct{}           // those that are not at rest: Compute looks at these alone
+	lost   time.Time                          // when a value in view was last found to be gone without a message
 	unmade map[*deployment]struct{}           // those that may lack all of their keys, see deployment.unmade
 	ending map[*deployment]struct{}           // live and deleting
 	leaver map[*device]struct{}               // live and deleting
@@ -90,11 +91,22 @@ func (s *State) Reread() { s.mirror.reading, s.mirror.alive = true, false }
 
 // SetBack says that the mirror about to be read is an older one than was read before, as after the restore of
 // a backup. What was deleted since is in it, and would be carried out again: nothing is believed until a
-// patcher vouches for it.
-func (s *State) SetBack() { s.mirror.setBack = true }
+// patcher vouches for it. Its revisions are used again, so that those in a hold say nothing any more.
+func (s *State) SetBack() {
+	s.mirror.setBack = true
+	if s.hold != nil {
+		h := *s.hold
+		h.UpTo, h.Approved = 0, false
+		s.hold, s.unheld = &h, true
+	}
+}
 
 // Stir says that the mirror was read anew: whatever waits for it to be quiet waits from this time on.
 func (s *State) Stir(at time.Time) { s.mirror.reading, s.mirror.stirred = false, at }
+
+// Lost returns when a value that was in view was last found to be gone without a message, as after a purge;
+// zero means never.
+func (s *State) Lost() time.Time { return s.lost }
 
 func (s *State) deployment(name fleet.DeploymentName) *deployment {
 	p := s.deployments[name]

@@ -39,6 +39,9 @@ func (s *State) applyPair(name fleet.Pair, m Message, at time.Time) error {
 		return nil
 	}
 	x := link(p, d)
+	if m.Op == Gone && x.stored != nil {
+		s.lost = at
+	}
 	s.store(x, m)
 	s.judge(x, at)
 	if m.Op == Put && !m.Own {

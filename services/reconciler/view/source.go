@@ -21,7 +21,8 @@ type source struct {
 	synced  bool
 	pass    kv.Pass
 	seq     uint64
-	reached uint64 // the last sequence seen, over passes
+	reached uint64    // the last sequence seen, over passes
+	young   time.Time // since when the stream is what it is: it was created or set back then
 }
 
 func (v *View) newSource(b *kv.Bucket, own bool, log *slog.Logger, apply func(*plan.State, plan.Message, time.Time) error) *source {
@@ -38,6 +39,9 @@ func (s *source) Begin(p kv.Pass) {
 	s.aside.Reset()
 	wentBack := p.Barrier < s.reached
 	s.reached = p.Barrier
+	if s.young = newest(s.young, p.Created); p.NewIncarnation {
+		s.young = newest(s.young, s.view.clock.Now())
+	}
 	if s == s.view.mirror {
 		s.view.state.Reread()
 		if wentBack {

@@ -3,6 +3,7 @@ package view
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -50,4 +51,36 @@ func TestSource_MirrorThatWentBackIsDoubted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A stream is as young as its creation, its last going back, or the last loss of what was in it.
+func TestSource_IsYoungAgain(t *testing.T) {
+	created := time.Now().Add(-time.Hour)
+	v := New(Config{
+		Mirror: kv.Open(nil, fleet.BucketResources, kv.Provisioning{}), Desired: kv.Open(nil, fleet.BucketDesiredState, kv.Provisioning{}),
+		Brake: plan.DefaultBrake(), Log: slog.New(slog.DiscardHandler),
+	})
+	ages := func() (mirror, desired time.Duration) {
+		v.Do(func(_ *plan.State, n Now) { mirror, desired = n.Time.Sub(n.Mirror), n.Time.Sub(n.Desired) })
+		return mirror.Round(time.Minute), desired.Round(time.Minute)
+	}
+	check := func(what string, wantMirror, wantDesired time.Duration) {
+		t.Helper()
+		if m, d := ages(); m != wantMirror || d != wantDesired {
+			t.Errorf("%s: the mirror is %s old and desired-state %s, want %s and %s", what, m, d, wantMirror, wantDesired)
+		}
+	}
+	for _, s := range []*source{v.mirror, v.desired} {
+		s.Begin(kv.Pass{Number: 1, Barrier: 100, Created: created})
+	}
+	v.desired.Apply(kv.Message{
+		Key: "d1.web", Value: []byte("{}"), Revision: 50, Time: time.Now(), Header: nats.Header{fleet.HeaderEpoch: []string{"7"}},
+	})
+	check("as created", time.Hour, time.Hour)
+	v.desired.Apply(kv.Message{Key: "d2.web", Op: kv.Swept})
+	check("a marker is gone", time.Hour, time.Hour)
+	v.mirror.Begin(kv.Pass{Number: 2, Barrier: 90, Created: created, NewIncarnation: true})
+	check("the mirror went back", 0, time.Hour)
+	v.desired.Apply(kv.Message{Key: "d1.web", Op: kv.Swept})
+	check("a value is gone", 0, 0)
 }

@@ -9,6 +9,7 @@ package view
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,8 +69,8 @@ type Now struct {
 	Synced  bool      // both buckets are in view
 	Seq     uint64    // desired-state is in view up to this sequence
 	Pass    uint64    // number of the reading of desired-state
-	Mirror  time.Time // when the stream of fleet-resources was created
-	Desired time.Time // when the stream of desired-state was created
+	Mirror  time.Time // since when fleet-resources is what it is: it was created or set back then
+	Desired time.Time // the same of desired-state, or when values in view were found to be gone, as after a purge
 }
 
 // Do calls f with the state, alone. f must not keep it.
@@ -88,9 +89,11 @@ func (v *View) Plan() (p plan.Plan, now Now) {
 func (v *View) now() Now {
 	return Now{
 		Time: v.clock.Now(), Synced: v.syncedLocked(), Seq: v.desired.seq, Pass: v.desired.pass.Number,
-		Mirror: v.mirror.pass.Created, Desired: v.desired.pass.Created,
+		Mirror: v.mirror.young, Desired: newest(v.desired.young, v.state.Lost()),
 	}
 }
+
+func newest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // WaitOwn waits until desired-state is in view up to a sequence, see [kv.Reflector.WaitSeq].
 func (v *View) WaitOwn(ctx context.Context, seq uint64) error {
