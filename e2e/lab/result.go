@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,13 +16,17 @@ import (
 // stack.
 const resultsVariable = "E2E_RESULTS"
 
+// recordingsVariable names a directory in which all recordings are kept; without it those of failed tests are,
+// with their logs.
+const recordingsVariable = "E2E_RECORDINGS"
+
 // Result is what one run of a scenario showed.
 type Result struct {
 	Test       string         `json:"test"`
 	At         time.Time      `json:"at"`
 	Commit     string         `json:"commit,omitempty"` // of the product that ran
 	Stack      string         `json:"stack"`            // "processes"
-	Nodes      int            `json:"nodes"` // of NATS
+	Nodes      int            `json:"nodes"`            // of NATS
 	Passed     bool           `json:"passed"`
 	Seconds    float64        `json:"seconds"` // the whole test
 	Measured   []Measure      `json:"measured,omitempty"`
@@ -65,13 +70,16 @@ func (s *Stack) judge() {
 		s.t.Errorf("%d violations:\n%s", len(violations), invariant.Text(violations, 20))
 	}
 	s.report(recording, len(violations))
-	if s.t.Failed() {
-		path := s.dir + "/recording.jsonl"
-		if err := record.Save(path, recording); err != nil {
-			s.t.Errorf("keep the recording: %v", err)
-		}
-		s.t.Logf("the recording is %s; judge it again with 'go run ./e2e/cmd/judge %s'", path, path)
+	path := s.dir + "/recording.jsonl"
+	if dir := os.Getenv(recordingsVariable); dir != "" {
+		path = fmt.Sprintf("%s/%s.%d.jsonl", dir, strings.ReplaceAll(s.t.Name(), "/", "."), s.began.Unix())
+	} else if !s.t.Failed() {
+		return
 	}
+	if err := record.Save(path, recording); err != nil {
+		s.t.Errorf("keep the recording: %v", err)
+	}
+	s.t.Logf("the recording is %s; judge it again with 'go run ./e2e/cmd/judge %s'", path, path)
 }
 
 // report appends the result to the file that the environment names, if it does.
