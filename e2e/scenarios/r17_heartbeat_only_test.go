@@ -21,7 +21,7 @@ import (
 func TestR17_HeartbeatOnlyDevices(t *testing.T) {
 	s := lab.New(t, lab.Options{})
 	services := s.StartServices()
-	s.StartDevices(4)
+	s.StartDevices(4, "--heartbeat", "1s")
 	registered(t, s, 4)
 	s.API.Apply(deployment("web", region("north")))
 	settled(t, s, "web", counts(1, 1, 0, 0, 0), fleet.ConditionTrue)
@@ -58,6 +58,28 @@ func TestR17_HeartbeatOnlyDevices(t *testing.T) {
 	settled(t, s, "web", counts(1, 1, 0, 0, 0), fleet.ConditionTrue)
 	if err := s.API.Gone(t.Context(), fleet.KindDevice, "ghost"); err != nil {
 		t.Errorf("a device without info was registered: %v", err)
+	}
+	onlyHeartbeats(t, s, 6*time.Second)
+}
+
+// onlyHeartbeats waits until devices have gone on to be heard of for so long, and checks that nothing was
+// written because of that or of the time.
+func onlyHeartbeats(t *testing.T, s *lab.Stack, d time.Duration) {
+	t.Helper()
+	before := s.AtRest()
+	until := time.Now().Add(d)
+	s.Eventually(d+10*time.Second, "heartbeats to go on", func(ctx context.Context) error {
+		beats, err := s.NATS.Keys(ctx, fleet.BucketDeviceHeartbeat)
+		delete(beats, fleet.HeartbeatKey("ghost"))
+		for key, e := range beats {
+			if e.Stamp.Before(until) {
+				return fmt.Errorf("%s is of %s", key, e.Stamp)
+			}
+		}
+		return err
+	})
+	if d := lab.Difference(before, s.MustPicture()); len(d) > 0 {
+		t.Errorf("heartbeats and time changed something: %q", d)
 	}
 }
 
