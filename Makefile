@@ -93,8 +93,8 @@ soak: race ## random edits, restarts and faults (DURATION=10m SEED=n)
 	go test -race -count=1 -v -timeout $(TIMEOUT) ./e2e/soak
 
 .PHONY: mutants
-mutants: build peers ## take one guard at a time out of the product and see its scenario fail (COUNT=n SEED=n: some)
-	@scripts/mutants $(if $(filter command line,$(origin COUNT)),$(COUNT) $(SEED))
+mutants: build peers ## take one guard at a time out of the product and see its scenario fail (S=R06, COUNT=n SEED=n: some)
+	@S='$(S)' scripts/mutants $(if $(filter command line,$(origin COUNT)),$(COUNT) $(SEED))
 
 .PHONY: recovery
 recovery: ## run the scenarios five times and write docs/recovery.md (RUNS=file: from results that are there)

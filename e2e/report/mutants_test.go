@@ -1,0 +1,84 @@
+package report
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"harmony.dev/e2e/invariant"
+)
+
+// unbroken are the checkers that no mutant can make fail, and why.
+var unbroken = map[string]string{
+	"audit": "what a server has acknowledged it alone can lose without a trace",
+}
+
+// Each scenario and each checker has been seen to fail: there is a mutant that it kills.
+func TestMutants_NoneIsMissing(t *testing.T) {
+	scenarios, err := Scenarios("../scenarios")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, checkers := map[string]bool{}, map[string]bool{}
+	for _, s := range scenarios {
+		tests[s.Test] = true
+	}
+	for _, c := range invariant.All() {
+		checkers[c.Name] = true
+	}
+	patches, err := filepath.Glob("../mutants/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	killers := map[string]bool{}
+	for _, path := range patches {
+		m := mutantOf(t, path)
+		test, _, _ := strings.Cut(m["Scenario"], "/")
+		number := numbered.FindStringSubmatch(test)
+		if !tests[test] || !strings.HasPrefix(filepath.Base(path), "r"+number[1]+"-") {
+			t.Errorf("%s is about %s: there is no such test of its number", path, test)
+			continue
+		}
+		if c := m["Checker"]; c != "" && !checkers[c] {
+			t.Errorf("%s is about the checker %s: there is none", path, c)
+		}
+		killers[number[1]], killers[m["Checker"]] = true, true
+	}
+	for n := 1; n <= ScenarioCount; n++ {
+		if text := strconv.Itoa(n + 100)[1:]; !killers[text] {
+			t.Errorf("scenario %d has no mutant", n)
+		}
+	}
+	for name := range checkers {
+		if _, is := unbroken[name]; is == killers[name] {
+			t.Errorf("checker %s: it has a mutant: %t, it can have one: %t", name, killers[name], !is)
+		}
+	}
+}
+
+var mutantName = regexp.MustCompile(`^r\d\d(-[a-z0-9]+)+\.patch$`)
+
+// mutantOf reads the lines above the patch.
+func mutantOf(t *testing.T, path string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !mutantName.MatchString(filepath.Base(path)) {
+		t.Errorf("%s is not named as rNN-words.patch", path)
+	}
+	head, patch, _ := strings.Cut(string(text), "\n\n")
+	m := map[string]string{}
+	for line := range strings.Lines(head) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		m[name] = value
+	}
+	if m["Scenario"] == "" || m["Guard"] == "" || !strings.HasPrefix(patch, "diff --git a/") {
+		t.Errorf("%s does not say Scenario and Guard above its patch", path)
+	}
+	return m
+}
