@@ -21,7 +21,7 @@ type Summary struct {
 	Commit string          `json:"commit"` // of the product that ran; "a and b" when the results are of two
 	At     time.Time       `json:"at"`     // of the last result
 	Tests  map[string]Test `json:"tests"`  // by name, with that of the subtest: "TestR01_ColdRestart/R3"
-	Runs   []lab.Run       `json:"runs"`   // other than scenarios: the last of each, by name
+	Runs   []lab.Run       `json:"runs"`   // other than scenarios: the last of each command
 }
 
 // Test is what the runs of one test showed.
@@ -70,7 +70,7 @@ func Read(r io.Reader) (results []lab.Result, runs []lab.Run, err error) {
 }
 
 // Summarize sums results up. Those that do not say of which commit they are, are of the one that is given. Runs of
-// before are kept where there is no newer one of the same name.
+// before are kept where there are no newer ones of the same name.
 func Summarize(commit string, results []lab.Result, runs, before []lab.Run) Summary {
 	s := Summary{Commit: commits(commit, results), Tests: map[string]Test{}}
 	times := map[string]map[string][]lab.Measure{}
@@ -101,12 +101,22 @@ func Summarize(commit string, results []lab.Result, runs, before []lab.Run) Summ
 		}
 		s.Tests[name] = t
 	}
-	last := map[string]lab.Run{}
-	for _, r := range slices.Concat(before, runs) {
-		last[r.Name] = r
-	}
-	s.Runs = slices.SortedFunc(maps.Values(last), func(a, b lab.Run) int { return strings.Compare(a.Name, b.Name) })
+	s.Runs = merge(before, runs)
 	return s
+}
+
+// merge returns the newest run of each command, and drops those of before whose name has newer ones.
+func merge(before, runs []lab.Run) []lab.Run {
+	newer := func(old lab.Run) bool {
+		return slices.ContainsFunc(runs, func(r lab.Run) bool { return r.Name == old.Name })
+	}
+	last := map[string]lab.Run{}
+	for _, r := range slices.Concat(slices.DeleteFunc(slices.Clone(before), newer), runs) {
+		last[r.Command] = r
+	}
+	return slices.SortedFunc(maps.Values(last), func(a, b lab.Run) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Command, b.Command))
+	})
 }
 
 // commits names those that results are of, in the order in which they came.

@@ -13,7 +13,8 @@ import (
 const results = `{"test":"TestR01_Restart/R1","at":"2026-01-02T03:04:05Z","nodes":1,"passed":true,"measured":[{"what":"ready","seconds":2},{"what":"ready","seconds":9,"limit":10}],"faults":["kill"],"violations":0,"sometimes":{"brake":0,"stale":2}}
 {"test":"TestR01_Restart/R1","at":"2026-01-02T03:05:05Z","commit":"def","nodes":1,"passed":false,"measured":[{"what":"ready","seconds":4}],"faults":["kill","pause"],"violations":3,"sometimes":{"brake":0}}
 
-{"run":{"name":"soak","at":"2026-01-01T00:00:00Z","commit":"abc","command":"make soak","result":"7 rounds"}}
+{"run":{"name":"soak","at":"2026-01-01T00:00:00Z","commit":"abc","command":"make soak SEED=1","result":"6 rounds"}}
+{"run":{"name":"soak","at":"2026-01-01T00:00:00Z","commit":"abc","command":"make soak SEED=2","result":"7 rounds"}}
 `
 
 func summarized(t *testing.T) (Summary, []lab.Result) {
@@ -22,7 +23,7 @@ func summarized(t *testing.T) (Summary, []lab.Result) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := []lab.Run{{Name: "mutants", Result: "9 killed, 0 survived"}, {Name: "soak", Result: "old"}}
+	before := []lab.Run{{Name: "mutants", Command: "make mutants", Result: "9 killed, 0 survived"}, {Name: "soak", Command: "make soak SEED=9", Result: "old"}}
 	return Summarize("abc", all, runs, before), all
 }
 
@@ -41,7 +42,7 @@ func TestSummarize(t *testing.T) {
 	if s.Commit != "abc and def" {
 		t.Errorf("commit %q", s.Commit)
 	}
-	if len(s.Runs) != 2 || s.Runs[0].Name != "mutants" || s.Runs[1].Result != "7 rounds" {
+	if len(s.Runs) != 3 || s.Runs[0].Name != "mutants" || s.Runs[1].Result != "6 rounds" || s.Runs[2].Result != "7 rounds" {
 		t.Errorf("runs: %+v", s.Runs)
 	}
 	if missing := Missing(all); strings.Join(missing, " ") != "brake" {
@@ -50,7 +51,7 @@ func TestSummarize(t *testing.T) {
 }
 
 func TestRead_NamesTheLineThatIsWrong(t *testing.T) {
-	if _, _, err := Read(strings.NewReader(results + "nonsense\n")); err == nil || !strings.Contains(err.Error(), "line 5") {
+	if _, _, err := Read(strings.NewReader(results + "nonsense\n")); err == nil || !strings.Contains(err.Error(), "line 6") {
 		t.Errorf("error %v", err)
 	}
 }
