@@ -13,7 +13,7 @@ type Config struct {
 	Seed   uint64 // of all jitter; devices must differ
 
 	Heartbeat     time.Duration // between heartbeats, ± 20 %; default 30 s
-	Resync        time.Duration // between snapshot requests, ± 50 %; default 10 min
+	Resync        time.Duration // between snapshot requests, ± 50 %, a quarter of it after an incomplete answer; default 10 min
 	ResyncJitter  time.Duration // a resync that is asked for happens within; default 3 s
 	ConnectJitter time.Duration // after connecting everything is sent within; default 500 ms
 	// ResumeGrace is how long after a start the last report of a workload stands until the runtime has
