@@ -53,13 +53,18 @@ func (s *Stack) MustPicture() Picture {
 	return p
 }
 
-// AtRest waits until two pictures a second apart are equal, and returns the last. The checkers judge what
-// is there then: with every service ready, what is written must be what is wanted.
+// quiet is how long nothing must change: statuses are written once a second.
+const quiet = 1500 * time.Millisecond
+
+// AtRest waits until two pictures are equal with [quiet] between the end of one and the begin of the other, and
+// returns the last. The checkers judge what is there then: with every service ready, what is written must be
+// what is wanted.
 func (s *Stack) AtRest() Picture {
 	s.t.Helper()
 	last := s.MustPicture()
 	at := time.Now()
 	s.Eventually(60*time.Second, "the stack at rest", func(ctx context.Context) error {
+		began := time.Now()
 		now, err := s.Picture(ctx)
 		if err != nil {
 			return err
@@ -68,8 +73,8 @@ func (s *Stack) AtRest() Picture {
 			last, at = now, time.Now()
 			return fmt.Errorf("still changing: %v", d)
 		}
-		if time.Since(at) < time.Second {
-			return fmt.Errorf("not quiet for a second yet")
+		if began.Sub(at) < quiet {
+			return fmt.Errorf("not quiet for %s yet", quiet)
 		}
 		return nil
 	})
