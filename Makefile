@@ -78,10 +78,17 @@ test: build peers ## run all tests: unit, integration on real servers, scenarios
 race: build peers
 	@scripts/build-race bin/race
 
+# The scenario that S names, for go test -run.
+SCENARIO = Test$(shell echo '$(S)' | tr a-z A-Z)_
+
+.PHONY: scenario
+scenario:
+	@$(if $(S),grep -q '^func $(SCENARIO)' e2e/scenarios/*_test.go || { echo "there is no scenario $(S): they are R01 to R24"; exit 2; })
+
 .PHONY: e2e
-e2e: race ## run the scenarios on real processes (S=R06: one; COUNT=n: n times; SEED=n: again)
+e2e: scenario race ## run the scenarios on real processes (S=R06: one; COUNT=n: n times; SEED=n: again)
 	@rm -f bin/results.jsonl
-	E2E_RESULTS=$(or $(E2E_RESULTS),$(CURDIR)/bin/results.jsonl) go test -race -count=$(COUNT) -v -timeout $(TIMEOUT) ./e2e/scenarios $(if $(S),-run 'Test$(S)_')
+	E2E_RESULTS=$(or $(E2E_RESULTS),$(CURDIR)/bin/results.jsonl) go test -race -count=$(COUNT) -v -timeout $(TIMEOUT) ./e2e/scenarios $(if $(S),-run '^$(SCENARIO)')
 	$(if $(S),,@go run ./e2e/cmd/recovery reached $(or $(E2E_RESULTS),bin/results.jsonl))
 
 .PHONY: sweep

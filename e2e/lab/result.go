@@ -30,9 +30,10 @@ type Result struct {
 	Passed     bool           `json:"passed"`
 	Seconds    float64        `json:"seconds"` // the whole test
 	Measured   []Measure      `json:"measured,omitempty"`
-	Faults     []string       `json:"faults"`     // that were injected, by name, in order
-	Violations int            `json:"violations"` // of invariants: wrong writes among them
-	Sometimes  map[string]int `json:"sometimes"`  // how often each fault path was reached
+	Faults     []string       `json:"faults"`               // that were injected, by name, in order
+	Unrecorded bool           `json:"unrecorded,omitempty"` // nothing was recorded, so nothing was judged
+	Violations int            `json:"violations"`           // of invariants: wrong writes among them
+	Sometimes  map[string]int `json:"sometimes"`            // how often each fault path was reached
 }
 
 // Measure is a time that a scenario measured.
@@ -91,7 +92,7 @@ func (s *Stack) report(recording record.Recording, violations int) {
 	r := Result{
 		Test: s.t.Name(), At: time.Now().UTC(), Commit: os.Getenv(commitVariable), Stack: stackKind, Nodes: s.replicas, Passed: !s.t.Failed(),
 		Seconds: time.Since(s.began).Seconds(), Measured: s.measured, Faults: []string{},
-		Violations: violations, Sometimes: invariant.Sometimes(recording),
+		Unrecorded: s.recorder == nil, Violations: violations, Sometimes: invariant.Sometimes(recording),
 	}
 	for _, e := range recording {
 		if e.Fault != nil && !e.Fault.Healed {

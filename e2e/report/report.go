@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"harmony.dev/e2e/invariant"
 	"harmony.dev/e2e/lab"
 )
 
@@ -28,10 +29,11 @@ type Summary struct {
 type Test struct {
 	Runs       int                 `json:"runs"`
 	Failed     int                 `json:"failed"`
-	Violations int                 `json:"violations"` // of invariants, in all runs
-	Measured   map[string]Measured `json:"measured"`   // by what was measured
-	Faults     []string            `json:"faults"`     // the kinds that were injected
-	Nodes      int                 `json:"nodes"`      // of NATS
+	Unrecorded bool                `json:"unrecorded,omitempty"` // what was written was not judged
+	Violations int                 `json:"violations"`           // of invariants, in all runs
+	Measured   map[string]Measured `json:"measured"`             // by what was measured
+	Faults     []string            `json:"faults"`               // the kinds that were injected
+	Nodes      int                 `json:"nodes"`                // of NATS
 }
 
 // Measured are the times of one kind, in seconds.
@@ -81,6 +83,7 @@ func Summarize(commit string, results []lab.Result, runs, before []lab.Run) Summ
 		t := s.Tests[r.Test]
 		t.Runs++
 		t.Violations += r.Violations
+		t.Unrecorded = t.Unrecorded || r.Unrecorded
 		t.Nodes = r.Nodes
 		if !r.Passed {
 			t.Failed++
@@ -139,7 +142,7 @@ func measured(all []lab.Measure) Measured {
 
 // Missing names the fault paths that no result reached.
 func Missing(results []lab.Result) []string {
-	total := map[string]int{}
+	total := invariant.Sometimes(nil)
 	for _, r := range results {
 		for path, n := range r.Sometimes {
 			total[path] += n

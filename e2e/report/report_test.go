@@ -10,7 +10,7 @@ import (
 	"harmony.dev/e2e/lab"
 )
 
-const results = `{"test":"TestR01_Restart/R1","at":"2026-01-02T03:04:05Z","nodes":1,"passed":true,"measured":[{"what":"ready","seconds":2},{"what":"ready","seconds":9,"limit":10}],"faults":["kill"],"violations":0,"sometimes":{"brake":0,"stale":2}}
+const results = `{"test":"TestR01_Restart/R1","at":"2026-01-02T03:04:05Z","nodes":1,"passed":true,"measured":[{"what":"ready","seconds":2},{"what":"ready","seconds":9,"limit":10}],"faults":["kill"],"violations":0,"sometimes":{"brake":0,"stale":2,"rebuild":1,"takeover":1,"degraded":1,"garbage":1,"poison":1}}
 {"test":"TestR01_Restart/R1","at":"2026-01-02T03:05:05Z","commit":"def","nodes":1,"passed":false,"measured":[{"what":"ready","seconds":4}],"faults":["kill","pause"],"violations":3,"sometimes":{"brake":0}}
 
 {"run":{"name":"soak","at":"2026-01-01T00:00:00Z","commit":"abc","command":"make soak SEED=1","result":"6 rounds"}}
@@ -45,8 +45,11 @@ func TestSummarize(t *testing.T) {
 	if len(s.Runs) != 3 || s.Runs[0].Name != "mutants" || s.Runs[1].Result != "6 rounds" || s.Runs[2].Result != "7 rounds" {
 		t.Errorf("runs: %+v", s.Runs)
 	}
-	if missing := Missing(all); strings.Join(missing, " ") != "brake" {
+	if missing := Missing(all); strings.Join(missing, " ") != "brake fence-refused" {
 		t.Errorf("missing: %v", missing)
+	}
+	if missing := Missing(nil); len(missing) < 8 {
+		t.Errorf("missing of nothing: %v", missing)
 	}
 }
 
@@ -94,6 +97,9 @@ func TestScenarios(t *testing.T) {
 	if got := words(want.Test); got != "cold REST restart" {
 		t.Errorf("words %q", got)
 	}
+	if got := words("TestR09_With10kKeys"); got != "with 10k keys" {
+		t.Errorf("words %q", got)
+	}
 	for name, c := range map[string]struct{ file, text, want string }{
 		"wrong file":   {"r02_restart_test.go", source, "does not begin with r01_"},
 		"part missing": {"r01_restart_test.go", strings.Replace(source, "// Found:   -\n", "", 1), `does not say "Found:"`},
@@ -136,9 +142,17 @@ func TestMarkdown(t *testing.T) {
 	if _, err := Markdown(all[1:], s); err == nil || !strings.Contains(err.Error(), "scenario 1 has no test") {
 		t.Errorf("a number without a test: %v", err)
 	}
-	clear(s.Tests[all[3].Test].Measured)
-	if _, err := Markdown(all, s); err == nil || !strings.Contains(err.Error(), "measured no time") {
-		t.Errorf("a test that measured nothing: %v", err)
+	for want, bad := range map[string]Test{
+		"ran 4 times":        {Runs: 4},
+		"failed in 1 of 5":   {Runs: 5, Failed: 1},
+		"has 2 wrong writes": {Runs: 5, Violations: 2},
+		"measured no time":   {Runs: 5},
+		"took 9.0 s":         {Runs: 5, Measured: map[string]Measured{"ready": {Worst: 9, Limit: 8}}},
+	} {
+		s.Tests[all[3].Test] = bad
+		if _, err := Markdown(all, s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one that says %q", err, want)
+		}
 	}
 	delete(s.Tests, all[3].Test)
 	if _, err := Markdown(all, s); err == nil || !strings.Contains(err.Error(), "has no result") {

@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -36,14 +35,7 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 	fault.Inject(s, fault.Kill(services))
 	fault.Heal(s, fault.Kill(services))
 	start := time.Now()
-	s.Eventually(60*time.Second, "services ready", func(ctx context.Context) error {
-		for _, h := range s.Health(ctx) {
-			if !h.Ready {
-				return fmt.Errorf("%s is %s", h.Instance, h.State)
-			}
-		}
-		return nil
-	})
+	s.WaitReady(len(services))
 	s.Measured("ready after SIGKILL of all services", time.Since(start), time.Minute)
 	settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
 

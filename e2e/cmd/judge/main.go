@@ -21,6 +21,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+	if len(r) == 0 {
+		fmt.Fprintf(os.Stderr, "%s is no recording: it has no event\n", os.Args[1])
+		os.Exit(2)
+	}
 	violations := invariant.Judge(r)
 	fmt.Print(invariant.Text(violations, 100))
 	fmt.Printf("%d events, %d violations\n", len(r), len(violations))
