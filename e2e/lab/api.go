@@ -199,6 +199,7 @@ func (a *API) Listed(ctx context.Context) ([]record.Write, error) {
 type Resource struct {
 	ResourceVersion string
 	Status          string
+	Rest            string // labels, finalizers, spec and whether it is being deleted, as JSON
 }
 
 // Resources reads every Deployment and Device: "Deployment/web" to what there is of it.
@@ -213,7 +214,8 @@ func (a *API) Resources(ctx context.Context) (map[string]Resource, error) {
 func byName(list []record.Write) map[string]Resource {
 	out := map[string]Resource{}
 	for _, w := range list {
-		out[w.Resource+"/"+w.Name] = Resource{ResourceVersion: w.ResourceVersion, Status: string(w.Status)}
+		rest, _ := json.Marshal(record.Write{Labels: w.Labels, Finalizers: w.Finalizers, Spec: w.Spec, Deleting: w.Deleting})
+		out[w.Resource+"/"+w.Name] = Resource{ResourceVersion: w.ResourceVersion, Status: string(w.Status), Rest: string(rest)}
 	}
 	return out
 }

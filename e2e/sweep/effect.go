@@ -12,14 +12,15 @@ import (
 	"harmony.dev/fleet"
 )
 
-// Effect is something that a process changed, or a delivery to it.
+// Effect is something that a process changed, or a delivery to it. The same effect comes in every story, so two
+// are compared with ==.
 type Effect struct {
 	Service string
-	N       int    // from 1, among those of its service and kind in this story
-	What    string // "put desired-state/dev-0001.web", "PATCH deployments/web/status"
+	What    string // with the story's name left out: "write desired-state/story-0001.story-web", "PATCH deployments/story-web/status"
+	N       int    // from 1, among those of its service that are alike in this story
 }
 
-func (e Effect) String() string { return fmt.Sprintf("%s %d: %s", e.Service, e.N, e.What) }
+func (e Effect) String() string { return fmt.Sprintf("%s: %s (%d)", e.Service, e.What, e.N) }
 
 // observer sees what one process does, on its way to NATS and to the apiserver.
 type observer struct {
@@ -60,8 +61,10 @@ func (o *observer) counted() (effects, deliveries []Effect) {
 // The protocol of NATS, as far as it is of interest here. What clients and servers flush at once arrives at once, so a
 // line that is torn apart is rare; a missed effect then is one case less in the sweep.
 var (
-	publish  = regexp.MustCompile(`HPUB (\$KV\.\S+) (\S+) \d+ \d+\r\n`)
-	answer   = regexp.MustCompile(`MSG (\S+) [^\r]*\r\n\{"stream":"KV_`)
+	publish   = regexp.MustCompile(`HPUB (\$KV\.\S+) (\S+) \d+ \d+\r\n`)
+	answer    = regexp.MustCompile(`MSG (\S+) [^\r]*\r\n\{"stream":"KV_`)
+	storyName = regexp.MustCompile(`\bs\d{3}\b`) // see [theatre.story]
+
 	delivery = regexp.MustCompile(`MSG (\$KV\.\S+) `)
 )
 
@@ -110,7 +113,7 @@ func (o *observer) written(r *http.Request, status int) {
 
 func (o *observer) effect(what string) {
 	o.mu.Lock()
-	e := Effect{Service: o.service, N: len(o.effects) + 1, What: what}
+	e := o.next(what, o.effects)
 	o.effects = append(o.effects, e)
 	f := o.onEffect
 	o.mu.Unlock()
@@ -119,9 +122,20 @@ func (o *observer) effect(what string) {
 	}
 }
 
+// next makes the effect that follows those of before.
+func (o *observer) next(what string, before []Effect) Effect {
+	e := Effect{Service: o.service, What: storyName.ReplaceAllString(what, "story"), N: 1}
+	for _, b := range before {
+		if b.What == e.What {
+			e.N++
+		}
+	}
+	return e
+}
+
 func (o *observer) delivered(what string) bool {
 	o.mu.Lock()
-	e := Effect{Service: o.service, N: len(o.deliveries) + 1, What: what}
+	e := o.next(what, o.deliveries)
 	o.deliveries = append(o.deliveries, e)
 	f := o.onDelivery
 	o.mu.Unlock()

@@ -113,7 +113,7 @@ func (s *story) outcome(p lab.Picture) map[string]string {
 	out := map[string]string{}
 	for name, r := range p.Resources {
 		if strings.Contains(name, "/"+s.name+"-") {
-			out[s.neutral(name)] = s.neutral(r.Status)
+			out[s.neutral(name)] = s.neutral(r.Status + " " + r.Rest)
 		}
 	}
 	for bucket, keys := range p.Keys {
@@ -126,17 +126,25 @@ func (s *story) outcome(p lab.Picture) map[string]string {
 	return out
 }
 
-// operations are the puts and deletes of each key in the buckets that services own, in order.
+// operations are what was written under each key, in order: in desired-state the puts and deletes, of what devices
+// said the deletes, and in the mirror the deletes and the puts of what was there already. Which states of a resource
+// the mirror sees on the way is a matter of time, but it writes none of them twice.
 func (s *story) operations(r record.Recording) map[string]string {
-	out := map[string]string{}
+	out, last := map[string]string{}, map[string]string{}
 	for _, e := range r {
 		if e.Op == nil || e.Op.Kind == record.OpExpire || !strings.Contains(e.Op.Key, s.name+"-") {
 			continue
 		}
-		if e.Op.Bucket == fleet.BucketDesiredState || e.Op.Bucket == fleet.BucketResources {
-			key := s.neutral(e.Op.Bucket + "/" + e.Op.Key)
-			out[key] = strings.TrimSpace(out[key] + " " + string(e.Op.Kind))
+		key, kind := s.neutral(e.Op.Bucket+"/"+e.Op.Key), string(e.Op.Kind)
+		before, known := last[key]
+		last[key] = e.Op.Value
+		if e.Op.Kind != record.OpDelete && e.Op.Bucket != fleet.BucketDesiredState {
+			if e.Op.Bucket != fleet.BucketResources || !known || before != e.Op.Value {
+				continue
+			}
+			kind = "put again"
 		}
+		out[key] = strings.TrimSpace(out[key] + " " + kind)
 	}
 	return out
 }
