@@ -250,6 +250,9 @@ func watchReasons(t *testing.T, s *lab.Stack) (stop func()) {
 	})
 	return func() {
 		end()
+		if looks == 0 {
+			t.Error("nobody was asked how it is")
+		}
 		t.Logf("%d of %d answers were of an instance that is not ready", unready, looks)
 	}
 }
