@@ -257,7 +257,7 @@ func TestR19_ApiserverKilled(t *testing.T) {
 			}
 		}
 		a.patcherSays("APIUnreachable")
-		degraded(t, s, 1, "apiserver")
+		degraded(t, s, 1, "APIUnreachable", "apiserver")
 		fault.Heal(s, fault.APIKill{})
 		back := time.Now()
 		s.WaitReady(3)
