@@ -196,7 +196,11 @@ func healthNotes(h fleet.Health) []string {
 	said := map[string]bool{}
 	for _, r := range h.Reasons {
 		if !said[r.Message] {
-			notes = append(notes, fmt.Sprintf("%s (%s): %s: %s", h.Service, h.Instance, r.Reason, r.Message))
+			note := fmt.Sprintf("%s (%s): %s: %s", h.Service, h.Instance, r.Reason, r.Message)
+			if r.Reason == fleet.ReasonSetAside {
+				note += " (what to do: fleet doctor)"
+			}
+			notes = append(notes, note)
 		}
 		said[r.Message] = true
 	}
@@ -204,9 +208,6 @@ func healthNotes(h fleet.Health) []string {
 		if !s.Synced && s.Reason != "" && !said[s.Reason] {
 			notes = append(notes, fmt.Sprintf("%s (%s): %s is not in view: %s", h.Service, h.Instance, s.Name, s.Reason))
 			said[s.Reason] = true
-		}
-		if s.Poison > 0 {
-			notes = append(notes, fmt.Sprintf("%s (%s): %s: %d entries set aside, see 'fleet status -o yaml'", h.Service, h.Instance, s.Name, s.Poison))
 		}
 	}
 	return notes

@@ -39,6 +39,9 @@ type Reason struct {
 	Message string `json:"message"`
 }
 
+// ReasonSetAside is the reason of a service that leaves out entries which are not of the contract.
+const ReasonSetAside = "EntriesSetAside"
+
 // LeaseHealth is the lease as this instance sees it.
 type LeaseHealth struct {
 	Bucket string `json:"bucket"`

@@ -55,7 +55,7 @@ func (x *Exam) service(s Service) {
 }
 
 // covered are reasons of which there are findings of their own.
-var covered = []string{"EntriesSetAside", fleet.ReasonHeld}
+var covered = []string{fleet.ReasonSetAside, fleet.ReasonHeld}
 
 func (x *Exam) replica(h fleet.Health) {
 	said := false

@@ -133,7 +133,7 @@ func TestR11_PoisonedReports(t *testing.T) {
 	if d := lab.Changed("", only(before.Resources, simulated), only(s.MustPicture().Resources, simulated)); len(d) > 0 {
 		t.Errorf("Devices were written: %q", d)
 	}
-	if out, err := s.FleetCommand(t.Context(), "status"); err != nil || !strings.Contains(out, fmt.Sprintf("device-state: %d entries set aside", len(kept))) {
+	if out, err := s.FleetCommand(t.Context(), "status"); err != nil || !strings.Contains(out, fmt.Sprintf("device-state: %d entries are set aside", len(kept))) {
 		t.Errorf("fleet status does not show it (%v):\n%s", err, out)
 	}
 

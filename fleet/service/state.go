@@ -73,11 +73,7 @@ func judge(in inputs) verdict {
 	return v
 }
 
-// Reasons that come from sources.
-const (
-	reasonNotSynced = "SourceNotSynced"
-	reasonSetAside  = "EntriesSetAside"
-)
+const reasonNotSynced = "SourceNotSynced"
 
 func unsynced(sources []source, required bool) []fleet.Reason {
 	var reasons []fleet.Reason
@@ -116,7 +112,7 @@ func setAside(sources []source) []fleet.Reason {
 		if len(s.Set) > 0 {
 			text += fmt.Sprintf(", among them %q: %s", s.Set[0].Key, s.Set[0].Error)
 		}
-		reasons = append(reasons, fleet.Reason{Reason: reasonSetAside, Message: text})
+		reasons = append(reasons, fleet.Reason{Reason: fleet.ReasonSetAside, Message: text})
 	}
 	return reasons
 }
