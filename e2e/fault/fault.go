@@ -20,17 +20,33 @@ type Fault interface {
 	Heal(s *lab.Stack)
 }
 
+// Loser is a fault by which buckets lose content, or get another, without a message that shows it. Those that
+// only write, cut connections, or kill a NATS server that is started on its store again lose nothing: what the
+// server has acknowledged is in the files then, and only the machine's own end could take it from them.
+type Loser interface {
+	// Loses are the buckets.
+	Loses() []string
+}
+
 // Inject records a fault and injects it. One that the stack cannot do is fatal to the test.
 func Inject(s *lab.Stack, f Fault) {
 	s.T().Helper()
 	if err := s.Able(f.Needs()); err != nil {
 		s.T().Fatalf("inject %s into %s: %v", f.Name(), f.Target(), err)
 	}
-	s.Injected(f.Name(), f.Target())
+	s.Injected(f.Name(), f.Target(), losses(f)...)
 	f.Inject(s)
 }
 
-// Heal records that a fault is healed, and heals it.
+// losses are the buckets that lose content by a fault.
+func losses(f Fault) []string {
+	if l, ok := f.(Loser); ok {
+		return l.Loses()
+	}
+	return nil
+}
+
+// Heal records that a fault is healed, and heals it. No bucket loses anything by that.
 func Heal(s *lab.Stack, f Fault) {
 	s.T().Helper()
 	s.Healed(f.Name(), f.Target())

@@ -26,6 +26,14 @@ func (LostKeys) Name() string { return "lost-keys" }
 // Target implements [Fault].
 func (k LostKeys) Target() string { return fmt.Sprintf("%s: %s", k.Bucket, strings.Join(k.Keys, " ")) }
 
+// Loses implements [Loser]. A delete marker shows what it does.
+func (k LostKeys) Loses() []string {
+	if k.Traceless {
+		return []string{k.Bucket}
+	}
+	return nil
+}
+
 // Needs implements [Fault].
 func (LostKeys) Needs() []lab.Ability { return nil }
 

@@ -15,6 +15,9 @@ func (StoreRollback) Name() string { return "store-rollback" }
 // Target implements [Fault].
 func (f StoreRollback) Target() string { return f.Bucket }
 
+// Loses implements [Loser].
+func (f StoreRollback) Loses() []string { return []string{f.Bucket} }
+
 // Needs implements [Fault].
 func (StoreRollback) Needs() []lab.Ability { return []lab.Ability{lab.Store} }
 

@@ -1,6 +1,9 @@
 package fault
 
-import "harmony.dev/e2e/lab"
+import (
+	"harmony.dev/e2e/lab"
+	"harmony.dev/e2e/record"
+)
 
 // StoreWipe kills the NATS servers and starts them with nothing stored.
 type StoreWipe struct{}
@@ -10,6 +13,9 @@ func (StoreWipe) Name() string { return "store-wipe" }
 
 // Target implements [Fault].
 func (StoreWipe) Target() string { return "NATS" }
+
+// Loses implements [Loser].
+func (StoreWipe) Loses() []string { return record.Buckets() }
 
 // Needs implements [Fault].
 func (StoreWipe) Needs() []lab.Ability { return []lab.Ability{lab.Store} }

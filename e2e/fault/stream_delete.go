@@ -14,6 +14,9 @@ func (StreamDelete) Name() string { return "stream-delete" }
 // Target implements [Fault].
 func (b StreamDelete) Target() string { return string(b) }
 
+// Loses implements [Loser].
+func (b StreamDelete) Loses() []string { return []string{string(b)} }
+
 // Needs implements [Fault].
 func (StreamDelete) Needs() []lab.Ability { return nil }
 

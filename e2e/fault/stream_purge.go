@@ -14,6 +14,9 @@ func (StreamPurge) Name() string { return "stream-purge" }
 // Target implements [Fault].
 func (b StreamPurge) Target() string { return string(b) }
 
+// Loses implements [Loser].
+func (b StreamPurge) Loses() []string { return []string{string(b)} }
+
 // Needs implements [Fault].
 func (StreamPurge) Needs() []lab.Ability { return nil }
 

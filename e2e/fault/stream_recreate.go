@@ -34,6 +34,9 @@ func (f StreamRecreate) Name() string {
 // Target implements [Fault].
 func (f StreamRecreate) Target() string { return strings.Join(f.Buckets, ", ") }
 
+// Loses implements [Loser].
+func (f StreamRecreate) Loses() []string { return f.Buckets }
+
 // Needs implements [Fault].
 func (StreamRecreate) Needs() []lab.Ability { return nil }
 

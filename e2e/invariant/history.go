@@ -3,7 +3,6 @@ package invariant
 import (
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"harmony.dev/e2e/record"
@@ -82,7 +81,7 @@ func conditionOf(s *fleet.DeploymentStatus, kind string) fleet.Condition {
 }
 
 // readLosses notes when the content of a bucket may have changed without an operation that shows it: its
-// stream was lost, emptied or restored, or a fault was done to it.
+// stream was lost, emptied or restored, or a fault says that it loses something.
 func (h *history) readLosses() {
 	newest := map[string]int{}
 	for _, e := range h.events {
@@ -97,10 +96,8 @@ func (h *history) readLosses() {
 				h.losses[b] = append(h.losses[b], e.At)
 			}
 		case e.Fault != nil:
-			for _, b := range buckets() {
-				if strings.Contains(e.Fault.Target, b) {
-					h.losses[b] = append(h.losses[b], e.At)
-				}
+			for _, b := range e.Fault.Loses {
+				h.losses[b] = append(h.losses[b], e.At)
 			}
 		}
 	}

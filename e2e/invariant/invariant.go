@@ -8,7 +8,7 @@
 //   - A message may be overwritten before the recorder reads it. Where the rule depends on what may have stood
 //     in such a gap, it is taken to have stood there. The last message of each key is always seen.
 //   - Sequences are compared within one incarnation of a stream. A bucket that was deleted, emptied or restored,
-//     or that a fault names as its target, begins anew; what was derived from it before stays elsewhere.
+//     or of which a fault says that it loses something, begins anew; what was derived from it before stays elsewhere.
 //   - What the recorder learned from a list and not from a watch may have been so for a while.
 package invariant
 

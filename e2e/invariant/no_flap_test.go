@@ -44,6 +44,12 @@ func TestNoFlap(t *testing.T) {
 			s.desire("pi-1", wanted)
 		}, "stayed the same"},
 
+		{"what is lost is in another bucket, and a write is no loss", func(s *script) {
+			s.fault("purge", fleet.BucketResources, fleet.BucketResources)
+			s.fault("raw-write", "desired-state/pi-2.web")
+			s.desire("pi-1", wanted)
+		}, "again at"},
+
 		{"the device lost its label and got it back", func(s *script) {
 			region(s, "south")
 			s.after(11*time.Second).remove("pi-1", fleet.CauseRelabelled)
@@ -112,7 +118,7 @@ func TestNoFlap(t *testing.T) {
 			s.stream(fleet.BucketDesiredState, record.StreamEmptied, 0)
 		}, ""},
 		{"a fault took the key", func(s *script) {
-			s.fault("purge", fleet.BucketDesiredState)
+			s.fault("purge", "it", fleet.BucketDesiredState)
 			s.after(5 * time.Second)
 			s.desire("pi-1", wanted)
 		}, ""},

@@ -249,8 +249,8 @@ func (s *script) process(kind record.ProcessKind, service string) {
 	s.add(record.Event{Process: &record.Process{Kind: kind, Service: service, Instance: service + "-1"}})
 }
 
-func (s *script) fault(name, target string) {
-	s.add(record.Event{Fault: &record.Fault{Name: name, Target: target}})
+func (s *script) fault(name, target string, loses ...string) {
+	s.add(record.Event{Fault: &record.Fault{Name: name, Target: target, Loses: loses}})
 }
 
 func (s *script) rest() { s.restReady(true) }

@@ -136,9 +136,9 @@ func (s *Stack) note(e record.Event) {
 	}
 }
 
-// Injected records that a fault was injected. Package fault calls it.
-func (s *Stack) Injected(fault, target string) {
-	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: stackKind, Target: target}})
+// Injected records that a fault was injected, and which buckets lose content by it. Package fault calls it.
+func (s *Stack) Injected(fault, target string, loses ...string) {
+	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: stackKind, Target: target, Loses: loses}})
 }
 
 // Healed records that a fault was healed.

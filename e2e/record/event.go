@@ -134,10 +134,11 @@ type Health struct {
 
 // Fault is a fault that was injected or healed.
 type Fault struct {
-	Name   string `json:"name"`
-	Stack  string `json:"stack"`            // which kind of stack: "processes", "compose"
-	Target string `json:"target,omitempty"` // what it was done to: an instance with its pid, a bucket
-	Healed bool   `json:"healed,omitempty"`
+	Name   string   `json:"name"`
+	Stack  string   `json:"stack"`            // which kind of stack: "processes", "compose"
+	Target string   `json:"target,omitempty"` // what it was done to: an instance with its pid, a bucket
+	Healed bool     `json:"healed,omitempty"`
+	Loses  []string `json:"loses,omitempty"` // the buckets whose content changes without an operation that shows it
 }
 
 // Ack is a write by the scenario itself that the server acknowledged.

@@ -98,6 +98,7 @@ func (p *player) fault(a Action) fault.Fault {
 }
 
 // oneByOne is a fault that is healed at once, since others of the round may need what it took away.
+// It is none by which a bucket loses anything.
 type oneByOne struct{ fault.Fault }
 
 func (o oneByOne) Inject(s *lab.Stack) {
