@@ -53,7 +53,7 @@ func rules() []rule {
 		{"scope", "at rest the desired keys are those of the pairs in scope, with canonical values", scope},
 		{"truth-of-status", "at rest the counts of a status are the fold of desired keys and reports", truthOfStatus},
 		{"poison-isolation", "at rest beside malformed entries every other pair is counted as if they were not there", poisonIsolation},
-		{"no-false-running", "no status ever counts more devices as running than have said so", noFalseRunning},
+		{"no-false-running", "no status ever counts more devices as running than have said so of what they are to run then", noFalseRunning},
 		{"observed-generation", "observedGeneration never decreases and never exceeds the generation", observedGeneration},
 		{"ready-means-applied", "a status says Ready only of a generation that is in desired-state", readyMeansApplied},
 		{"status-adds-up", "the counts of every status add up, and Ready says what they say", statusAddsUp},

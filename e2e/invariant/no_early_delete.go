@@ -8,7 +8,7 @@ import (
 	"harmony.dev/fleet"
 )
 
-// vouchSlack is how old the picture of the mirror may be that a delete was written by.
+// vouchSlack is by how much the stamps of two streams and the times of the recording may differ around a delete.
 const vouchSlack = 2 * time.Second
 
 // noEarlyDelete: each fenced delete of a pair's key in desired-state has one of the causes of the contract,
@@ -16,24 +16,30 @@ const vouchSlack = 2 * time.Second
 // held in the term in which that epoch was taken, by a write that was not in the bucket already when the
 // incarnation began. (Design, section 5, Mirror and Brake; ADR 10.)
 //
-// The two streams have no mutual order: it is enough that the mirror was vouched for at any moment within
-// [vouchSlack] of the server's stamp on the delete, or before that when a reconciler was stopped meanwhile. Where
-// messages of the mirror were not seen it counts as vouched for.
+// The two streams have no mutual order: it is enough that the mirror was vouched for at any moment from as long
+// as a batch may be repeated ([retrySlack]) and [vouchSlack] before the server's stamp on the delete, or before that
+// when a reconciler was stopped meanwhile, until [vouchSlack] after it. Where messages of the mirror were not seen it
+// counts as vouched for.
+//
+// And the cause holds: a violation is a delete whose cause the recording excludes, see excludes.
 func noEarlyDelete(h *history) []Violation {
 	var found []Violation
 	vouched := h.vouched()
 	for _, s := range h.streams[fleet.BucketDesiredState] {
+		known := records{}
 		for i := range s.ops {
 			o := &s.ops[i]
-			if _, err := fleet.ParseDesiredKey(o.Key); err != nil || !o.own || o.Kind != record.OpDelete {
+			pair, err := fleet.ParseDesiredKey(o.Key)
+			if known.take(o) || err != nil || !o.own || o.Kind != record.OpDelete {
 				continue
 			}
+			from, to := h.before(fleet.ServiceReconciler, o.stamp(), vouchSlack+retrySlack), o.stamp().Add(vouchSlack)
 			if !isCause(o.Cause) {
 				found = append(found, violation(o.event, "%s was deleted at revision %d with %q for a cause", o.Key, o.Revision, o.Cause))
-			}
-			from, to := h.before(fleet.ServiceReconciler, o.stamp(), vouchSlack), o.stamp().Add(vouchSlack)
-			if !slices.ContainsFunc(vouched, func(p period) bool { return !p.to.Before(from) && !p.from.After(to) }) {
+			} else if !slices.ContainsFunc(vouched, func(p period) bool { return !p.to.Before(from) && !p.from.After(to) }) {
 				found = append(found, violation(o.event, "%s was deleted at revision %d (%s) while no patcher vouched for the mirror", o.Key, o.Revision, o.Cause))
+			} else if why := h.excludes(pair, o, known); why != "" {
+				found = append(found, violation(o.event, "%s was deleted at revision %d (%s), but %s", o.Key, o.Revision, o.Cause, why))
 			}
 		}
 	}

@@ -145,6 +145,12 @@ type state struct {
 	from   time.Time
 	unsure bool // it is not known what it was
 	is     *resource
+	gone   fleet.TombstoneCause // of one that is absent: how it went; "" when nobody said so
+}
+
+// deleted reports whether a person deleted the resource.
+func (s state) deleted() bool {
+	return s.is != nil && s.is.deleting || s.is == nil && s.gone == fleet.TombstoneDeleted
 }
 
 func lineOf(kind, name string) string { return kind + "/" + name }
@@ -166,7 +172,7 @@ func (l line) during(from, to time.Time) line {
 
 // add appends a state unless it is the present one.
 func (l line) add(s state) line {
-	if n := len(l); n > 0 && !l[n-1].unsure && !s.unsure && l[n-1].is.same(s.is) {
+	if n := len(l); n > 0 && !l[n-1].unsure && !s.unsure && l[n-1].is.same(s.is) && l[n-1].gone == s.gone {
 		return l
 	}
 	return append(l, s)
@@ -195,10 +201,21 @@ func apiLines(events record.Recording, t *targets) lines {
 		case w.Kind == record.WriteListed && (before.version != w.ResourceVersion || !l.now().is.same(is)):
 			l = l.add(state{from: before.at, unsure: true})
 		}
-		all[key] = l.add(state{from: e.At, is: is})
+		all[key] = l.add(state{from: e.At, is: is, gone: goneBy(w, l.now())})
 		last[key] = seen{e.At, w.ResourceVersion}
 	}
 	return all
+}
+
+// goneBy returns how a write made a resource go: it was deleted when it was seen to wait for its finalizers.
+func goneBy(w *record.Write, before state) fleet.TombstoneCause {
+	switch {
+	case w.Kind != record.WriteDeleted:
+		return ""
+	case w.Deleting || !before.unsure && before.deleted():
+		return fleet.TombstoneDeleted
+	}
+	return fleet.TombstoneVanished
 }
 
 // mirror returns the resources over time as the mirror had them. What nobody obeys, a message without epoch
@@ -216,51 +233,69 @@ func (h *history) mirror() lines {
 			}
 		}
 		for _, o := range s.ops {
-			key, is, known := h.targets.mirrored(&o)
+			key, now := h.targets.mirrored(&o)
 			if key == "" {
 				continue
 			}
 			if all[key] == nil {
 				all[key] = line{{unsure: i > 0 || o.unseen > 0}}
 			}
-			all[key] = all[key].add(state{from: o.at, is: is, unsure: !known})
+			all[key] = all[key].add(now)
 		}
 	}
 	return all
 }
 
 // mirrored returns what a message of the mirror says of a resource. The key is empty when it says nothing.
-func (t *targets) mirrored(o *operation) (key string, is *resource, known bool) {
+func (t *targets) mirrored(o *operation) (key string, now state) {
 	name, err := fleet.ParseResourceKey(o.Key)
 	if err != nil || o.Epoch == 0 && o.Kind != record.OpExpire {
-		return "", nil, false
+		return "", state{}
 	}
+	now.from = o.at
 	if name.Device != "" {
 		key = lineOf(fleet.KindDevice, string(name.Device))
 	} else {
 		key = lineOf(fleet.KindDeployment, string(name.Deployment))
 	}
-	if o.Kind != record.OpPut {
-		return key, nil, true
+	switch {
+	case o.Kind != record.OpPut:
+	case name.Device != "":
+		t.mirroredDevice(o.Value, &now)
+	default:
+		t.mirroredDeployment(o.Value, &now)
 	}
-	if name.Device != "" {
-		d, err := fleet.DecodeMirrorDevice([]byte(o.Value))
-		if err != nil || d.Tombstone != nil {
-			return key, nil, err == nil
-		}
-		return key, &resource{
+	return key, now
+}
+
+func (t *targets) mirroredDevice(value string, now *state) {
+	d, err := fleet.DecodeMirrorDevice([]byte(value))
+	switch {
+	case err != nil:
+		now.unsure = true
+	case d.Tombstone != nil:
+		now.gone = d.Tombstone.Cause
+	default:
+		now.is = &resource{
 			uid: d.UID, generation: d.Generation, deleting: d.Deleting, quarantined: d.Quarantined, carried: true, labels: d.Labels,
-		}, true
+		}
 	}
-	d, err := fleet.DecodeMirrorDeployment([]byte(o.Value))
-	if err != nil || d.Tombstone != nil {
-		return key, nil, err == nil
+}
+
+func (t *targets) mirroredDeployment(value string, now *state) {
+	d, err := fleet.DecodeMirrorDeployment([]byte(value))
+	switch {
+	case err != nil:
+		now.unsure = true
+	case d.Tombstone != nil:
+		now.gone = d.Tombstone.Cause
+	default:
+		tg := t.get(d.UID, value)
+		if d.Invalid != "" {
+			tg = &target{invalid: true}
+		}
+		now.is = &resource{uid: d.UID, generation: d.Generation, deleting: d.Deleting, carried: true, target: tg}
 	}
-	tg := t.get(d.UID, o.Value)
-	if d.Invalid != "" {
-		tg = &target{invalid: true}
-	}
-	return key, &resource{uid: d.UID, generation: d.Generation, deleting: d.Deleting, carried: true, target: tg}, true
 }
 
 // wish is what is wanted of a pair.

@@ -391,8 +391,16 @@ func TestJudge_IsNotQuadratic(t *testing.T) {
 		s.report(name, []fleet.Phase{fleet.PhaseRunning, fleet.PhaseFailed}[i/devices%2], value(webUID, oldScore))
 		s.lease(fleet.BucketDesiredState, "reconciler-1")
 		s.say(status(1, 2, 0, devices*(i%2)))
-		if i%devices == 0 {
-			s.applied(webUID, 1)
+		if i%devices == 0 { // an edit, and the last one is quarantined
+			edit := int64(i/devices + 2)
+			s.change(fleet.KindDeployment, web, func(w *record.Write) { w.Generation = edit })
+			s.mirror(fleet.KindDeployment, web)
+			for d := range devices {
+				s.desire(fmt.Sprintf("dev-%d", d), value(webUID, fmt.Sprintf(`{"type":"sim","data":{"v":%d}}`, edit)))
+			}
+			s.remove(fmt.Sprintf("dev-%d", devices-1), fleet.CauseQuarantined)
+			s.remove(fmt.Sprintf("dev-%d", devices-2), fleet.CauseRelabelled)
+			s.applied(webUID, edit)
 			s.rest()
 		}
 	}

@@ -16,6 +16,12 @@ func TestNoFalseRunning(t *testing.T) {
 		s.write(record.WriteAdded, deployment(web, "another", "north", oldScore))
 		s.desire("pi-1", value("another", oldScore))
 	}
+	edit := func(s *script) {
+		s.change(fleet.KindDeployment, web, func(w *record.Write) { w.Generation, w.Spec = 2, spec("north", newScore) })
+		s.desire("pi-1", value(webUID, newScore))
+		s.desire("pi-2", value(webUID, newScore))
+		s.applied(webUID, 2)
+	}
 	judged(t, noFalseRunning, []example{
 		{"one more than ever said so", func(s *script) { s.say(status(1, 3)) }, "counts 3 devices as running, but only 2"},
 		{"one that is stale", func(s *script) { s.say(status(1, 2, 0, 0, 1)) }, "counts 3 devices"},
@@ -35,6 +41,39 @@ func TestNoFalseRunning(t *testing.T) {
 			s.after(5*time.Second).report("pi-3", fleet.PhaseRunning, wanted)
 		}, "only 2"},
 
+		{"an old success of the new generation", func(s *script) {
+			edit(s)
+			s.report("pi-1", fleet.PhaseRunning, value(webUID, newScore))
+			s.say(status(2, 2))
+		}, "counts 2 devices as running, but only 1"},
+		{"an old success long after the edit, of the old generation", func(s *script) {
+			edit(s)
+			s.say(status(1, 0, 0, 2))
+			s.after(20 * time.Second).say(status(1, 2))
+		}, "only 0"},
+		{"an old success that is reported after the edit", func(s *script) {
+			s.desire("pi-3", wanted)
+			s.desire("pi-3", value(webUID, newScore))
+			s.after(20*time.Second).report("pi-3", fleet.PhaseRunning, wanted)
+			s.say(status(1, 3))
+		}, "only 2"},
+		{"a stale one that ran what was wanted before", func(s *script) {
+			edit(s)
+			s.report("pi-1", fleet.PhaseRunning, value(webUID, newScore))
+			s.say(status(2, 1, 0, 0, 1))
+		}, "only 1"},
+		{"a key that is gone", func(s *script) {
+			s.remove("pi-1", fleet.CauseRelabelled)
+			s.say(status(1, 1))
+			s.after(20 * time.Second).say(status(1, 2))
+		}, "only 1"},
+		{"the same device is not counted twice", func(s *script) {
+			edit(s)
+			s.report("pi-1", fleet.PhaseRunning, value(webUID, newScore))
+			s.report("pi-2", fleet.PhaseRunning, value(webUID, newScore))
+			s.say(status(1, 3))
+		}, "only 2"},
+
 		{"more values not seen than there can be", func(s *script) {
 			s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: "pi-3.other", Missed: 1})
 			s.report("pi-3", fleet.PhaseRunning, value(webUID, newScore))
@@ -43,6 +82,63 @@ func TestNoFalseRunning(t *testing.T) {
 		}, "counts 4 devices as running, but only 3"},
 
 		{"those that said so", func(s *script) { s.say(status(1, 1, 0, 1)); s.say(status(1, 2)) }, ""},
+		{"an old success just after the edit, of the old generation", func(s *script) { edit(s); s.say(status(1, 0, 0, 2)); s.say(status(1, 2)) }, ""},
+		{"a new success", func(s *script) {
+			edit(s)
+			s.report("pi-1", fleet.PhaseRunning, value(webUID, newScore))
+			s.report("pi-2", fleet.PhaseRunning, value(webUID, newScore))
+			s.say(status(2, 2))
+		}, ""},
+		{"an edit to the same value", func(s *script) {
+			s.change(fleet.KindDeployment, web, func(w *record.Write) { w.Generation = 2 })
+			s.applied(webUID, 2)
+			s.after(time.Hour).say(status(2, 2))
+		}, ""},
+		{"edited there and back", func(s *script) {
+			edit(s)
+			s.desire("pi-1", wanted)
+			s.desire("pi-2", wanted)
+			s.applied(webUID, 3)
+			s.after(time.Hour).say(status(3, 2))
+		}, ""},
+		{"the patcher was stopped over the edit", func(s *script) {
+			s.process(record.ProcessPaused, fleet.ServicePatcher)
+			edit(s)
+			s.say(status(1, 0, 0, 2))
+			s.after(time.Minute).process(record.ProcessContinued, fleet.ServicePatcher)
+			s.say(status(1, 2))
+		}, ""},
+		{"the aggregator was stopped over the edit", func(s *script) {
+			s.process(record.ProcessPaused, fleet.ServiceAggregator)
+			edit(s)
+			s.say(status(1, 0, 0, 2))
+			s.after(time.Minute).process(record.ProcessContinued, fleet.ServiceAggregator)
+			s.say(status(1, 2))
+		}, ""},
+		{"desired-state was lost", func(s *script) {
+			s.stream(fleet.BucketDesiredState, record.StreamGone, 0)
+			s.after(time.Minute).say(status(1, 2))
+			s.found(fleet.BucketDesiredState)
+			s.say(status(1, 1, 0, 1))
+			s.desire("pi-1", wanted)
+			s.say(status(1, 2))
+		}, ""},
+		{"device-state was lost", func(s *script) {
+			s.found(fleet.BucketDeviceState)
+			s.after(time.Minute).say(status(1, 2, 0))
+		}, ""},
+		{"a value that was put again was not seen", func(s *script) {
+			edit(s)
+			s.after(time.Minute).op(record.Op{Bucket: fleet.BucketDesiredState, Key: "pi-1.web", Value: "{}", Missed: 1})
+			s.say(status(1, 1))
+		}, ""},
+		{"the record of the generation was not seen at first", func(s *script) {
+			s.change(fleet.KindDeployment, web, func(w *record.Write) { w.Generation = 2 }) // to the same value
+			s.say(status(2, 2))
+			s.desire("pi-1", value(webUID, newScore))
+			s.desire("pi-2", value(webUID, newScore))
+			s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: "_applied.web", Value: encoded(fleet.Applied{UID: webUID, Generation: 3}), Epoch: s.epochs[fleet.BucketDesiredState], Missed: 1})
+		}, ""},
 		{"one that said so once", func(s *script) {
 			s.report("pi-1", fleet.PhaseFailed, wanted)
 			s.say(status(1, 2))
