@@ -116,7 +116,9 @@ func (i *Instance) Start(flags ...string) {
 	expected := &atomic.Bool{}
 	i.proc, i.expected = proc, expected
 	i.mu.Unlock()
-	i.note(record.ProcessStarted)
+	i.stack.note(record.Event{Process: &record.Process{
+		Kind: record.ProcessStarted, Service: i.name, Instance: i.id, Args: slices.Clone(i.args),
+	}})
 	i.stack.watchers.Go(func() {
 		<-proc.Done()
 		_ = log.Close()

@@ -116,6 +116,7 @@ type Process struct {
 	Kind     ProcessKind `json:"kind"`
 	Service  string      `json:"service"`            // the name of its binary
 	Instance string      `json:"instance"`           // its id in the lab, and in leases and health
+	Args     []string    `json:"args,omitempty"`     // of one that started: its flags, of which the last of a name counts
 	Expected bool        `json:"expected,omitempty"` // the scenario made it exit, or says that it must
 	Exit     string      `json:"exit,omitempty"`     // "exit status 1", "signal: killed"; "" is success
 }
