@@ -48,7 +48,7 @@ func rules() []rule {
 	return []rule{
 		{"fence", "no write to a fenced bucket is accepted under another epoch than the newest", fence},
 		{"no-flap", "while a wish is constant it is written at most once, and never deleted and put back", noFlap},
-		{"no-early-delete", "a desired key is deleted only while a patcher vouches for the mirror, and for a cause", noEarlyDelete},
+		{"no-early-delete", "a desired key is deleted only while a patcher vouches for the mirror, and for a cause that holds", noEarlyDelete},
 		{"brake", "no more keys than the brake lets pass are deleted for doubtful causes, unless somebody approved it", brake},
 		{"no-op", "while nobody changes an input nothing is written", noOp},
 		{"scope", "at rest the desired keys are those of the pairs in scope, with canonical values", scope},
