@@ -3,9 +3,11 @@ package acting
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"harmony.dev/fleet"
 	"harmony.dev/fleet/kv"
 )
 
@@ -18,5 +20,29 @@ func TestEvery_DoesNothingOnceTheLeaseIsNoLongerHeld(t *testing.T) {
 		if did != ticks || !errors.Is(err, kv.ErrDeposed) {
 			t.Errorf("held for %d ticks: did %d, then %v", ticks, did, err)
 		}
+	}
+}
+
+// A conflict is mended by the next attempt; only one that lasts is trouble.
+func TestHolder_TroubleWithConflicts(t *testing.T) {
+	conflict := fmt.Errorf("write: %w", fleet.Errorf(fleet.CodeConflict, "Conflict", "modified"))
+	for name, c := range map[string]struct {
+		err  error
+		age  time.Duration
+		want bool
+	}{
+		"first conflict":       {conflict, 0, false},
+		"lasting conflict":     {conflict, conflictFor, true},
+		"nobody there at once": {errors.New("no responders"), 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &Holder{}
+			h.acting.Store(true)
+			h.devices.set(1, time.Now().Add(-c.age))
+			h.devices.blame(c.err)
+			if got := h.DeviceTrouble(); (got != nil) != c.want {
+				t.Errorf("trouble: %+v", got)
+			}
+		})
 	}
 }
