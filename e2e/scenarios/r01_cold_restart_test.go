@@ -16,7 +16,10 @@ import (
 // Found:   -
 func TestR01_ColdRestartWithFullKV(t *testing.T) {
 	for name, nodes := range map[string]int{"R1": 1, "R3": 3} {
-		t.Run(name, func(t *testing.T) { coldRestart(t, nodes) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			coldRestart(t, nodes)
+		})
 	}
 }
 

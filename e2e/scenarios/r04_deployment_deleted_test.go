@@ -22,6 +22,7 @@ import (
 // Budget:  correct within 30 s of the start.
 // Found:   -
 func TestR04_DeploymentDeletedWhileDown(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	patcher := s.Start(fleet.ServicePatcher)
 	aggregator := s.Start(fleet.ServiceAggregator)

@@ -22,6 +22,7 @@ import (
 // Budget:  correct within 30 s of the start.
 // Found:   -
 func TestR05_DeviceDeletedWhileDown(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	services := fault.Kill{
 		s.Start(fleet.ServicePatcher), s.Start(fleet.ServiceAggregator, quickAggregator...), s.Start(fleet.ServiceReconciler, quickBrake...),

@@ -28,6 +28,7 @@ func TestR06_SelectorChangeWhileDown(t *testing.T) {
 		{"swapped", region("north"), region("south"), 0, 3, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := lab.New(t, lab.Options{})
 			services := s.StartServices()
 			s.StartDevices(12)

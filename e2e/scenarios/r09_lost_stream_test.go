@@ -74,13 +74,13 @@ func TestR09_StoreRolledBack(t *testing.T) {
 
 // Fault:   device-state is deleted while a device that reported is switched off.
 // Promise: its report is forgotten: no status after that counts it as running. Nothing else changes.
-// Budget:  the status is correct within 10 s; statuses wait 3 s for the reports of those that live.
+// Budget:  the status is correct within 10 s; statuses wait 6 s for the reports of those that live.
 // Found:   -
 func TestR09_LostReportIsForgotten(t *testing.T) {
 	s := lab.New(t, lab.Options{})
 	s.Start(fleet.ServicePatcher)
 	s.Start(fleet.ServiceReconciler, wholeSnapshots...)
-	s.Start(fleet.ServiceAggregator, "--rebuild-for", "3s")
+	s.Start(fleet.ServiceAggregator, "--rebuild-for", "6s") // agents answer within 3 s
 	s.StartDevices(3)
 	off := s.StartDevices(1, "--first", "4")
 	s.WaitReady(3)

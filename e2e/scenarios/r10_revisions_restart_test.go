@@ -20,6 +20,7 @@ import (
 // Budget:  noticed within 5 s, corrected within 10 s.
 // Found:   -
 func TestR10_RevisionsRestartLower(t *testing.T) {
+	t.Parallel()
 	const first = 1_600_000_000_000_000 // September 2020
 	s := smallFleet(t, lab.Options{})
 	l := newLosing(t, s, 12)
@@ -54,6 +55,7 @@ func TestR10_RevisionsRestartLower(t *testing.T) {
 // Found:   a stream in files with sequences beyond 2^62 was taken for good: its owner took the lease again and
 // again, could never write, and the server soon gave no answer any more.
 func TestR10_RevisionsWithoutFence(t *testing.T) {
+	t.Parallel()
 	s := smallFleet(t, lab.Options{})
 	l := newLosing(t, s, 12)
 	for _, c := range []struct {

@@ -23,6 +23,7 @@ func illegalKeys() []string { return []string{"a.b.c", "lonely", "Dev-0001.Web",
 // Budget:  gone from every service's count within 20 s of the commands.
 // Found:   removing illegal keys counted as a loss of the bucket, after which all agents were asked to write again.
 func TestR13_IllegalKeys(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	services := s.StartServices()
 	s.StartDevices(8)

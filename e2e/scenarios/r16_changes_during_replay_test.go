@@ -22,6 +22,7 @@ import (
 // Budget:  correct within 30 s of the end of the stall.
 // Found:   -
 func TestR16_ChangesDuringReplay(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	seed := lab.Seed(t)
 	patcher := s.Start(fleet.ServicePatcher)

@@ -41,6 +41,7 @@ const childPoint = "child"
 // Budget:  5 s to the exit.
 // Found:   a panic in an HTTP handler, that of a probe for example, left the process running: net/http hides it.
 func TestR18_Panic(t *testing.T) {
+	t.Parallel()
 	p := &panics{Stack: lab.New(t, lab.Options{})}
 	var services []*lab.Instance
 	for _, name := range fleet.Services() {

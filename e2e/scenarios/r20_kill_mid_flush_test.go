@@ -44,6 +44,7 @@ type flushPoint struct {
 // Budget:  15 s from the restart, the wait for the lease of the one that was killed included.
 // Found:   -
 func TestR20_KillMidFlush(t *testing.T) {
+	t.Parallel()
 	f := newFlush(t)
 	for _, p := range f.points() {
 		t.Run(p.name, func(t *testing.T) { f.run(t, p) })
