@@ -44,7 +44,7 @@ func Markdown(scenarios []Scenario, s Summary) (string, error) {
 const head = `# Recovery
 
 What the operator survives, and how long it takes until everything is correct again. Each row is a test with real
-processes and a real fault, and each run of it has passed. Over a run stands a recorder of every write, and checkers that
+processes and a real fault, and the times are of runs that passed. Over a run stands a recorder of every write, and checkers that
 look for what must never happen: a write of a deposed holder, a workload deleted and put back, a value written twice, a
 status that does not add up. What they find counts as a wrong write. Where the column says "-", the test is about time at
 a size at which a recorder would be what is measured; it compares all keys before and after.
@@ -52,8 +52,8 @@ a size at which a recorder would be what is measured; it compares all keys befor
 The table shows, of all times that a test measures, the one that came nearest to its limit; the others stand below, with
 the fault and the promise in full.
 
-This file is written by ` + "`make recovery`" + `, from runs on 2 shared cores with a lease of 3 s, on %s at commit %s,
-with the race detector on but for the tests with a "-". The scenario of one number is run by ` + "`make e2e S=R07`" + `.
+This file is written by ` + "`make recovery`" + `, from runs on 2 shared cores with a lease of 3 s, on %s at the commits
+%s, with the race detector on but for the tests with a "-". The scenario of one number is run by ` + "`make e2e S=R07`" + `.
 
 `
 

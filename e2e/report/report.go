@@ -19,7 +19,7 @@ import (
 
 // Summary is what is kept of the runs, as docs/recovery.json.
 type Summary struct {
-	Commit string          `json:"commit"` // of the product that ran; "a and b" when the results are of two
+	Commit string          `json:"commit"` // of the product that ran; "a, b" when the results are of two
 	At     time.Time       `json:"at"`     // of the last result
 	Tests  map[string]Test `json:"tests"`  // by name, with that of the subtest: "TestR01_ColdRestart/R3"
 	Runs   []lab.Run       `json:"runs"`   // other than scenarios: the last of each command
@@ -130,7 +130,7 @@ func commits(unnamed string, results []lab.Result) string {
 			all = append(all, c)
 		}
 	}
-	return strings.Join(all, " and ")
+	return strings.Join(all, ", ")
 }
 
 func measured(all []lab.Measure) Measured {

@@ -39,7 +39,7 @@ func TestSummarize(t *testing.T) {
 	if want := time.Date(2026, 1, 2, 3, 5, 5, 0, time.UTC); !s.At.Equal(want) {
 		t.Errorf("at %s", s.At)
 	}
-	if s.Commit != "abc and def" {
+	if s.Commit != "abc, def" {
 		t.Errorf("commit %q", s.Commit)
 	}
 	if len(s.Runs) != 3 || s.Runs[0].Name != "mutants" || s.Runs[1].Result != "6 rounds" || s.Runs[2].Result != "7 rounds" {

@@ -46,7 +46,8 @@ func TestR09_LostStream(t *testing.T) {
 // Promise: as above; the Deployment that was deleted since is not carried out again.
 // Budget:  noticed within 5 s, corrected within 10 s, from when NATS is back.
 // Found:   a Deployment that was deleted since the backup was put on its devices again, and its second deletion
-// counted as lost truth: in a large fleet it would have been held.
+// counted as lost truth: in a large fleet it would have been held. While the patcher took a new epoch, a device that
+// asked was offered the deleted Deployment again.
 func TestR09_StoreRolledBack(t *testing.T) {
 	s := smallFleet(t, lab.Options{})
 	s.API.Apply(deployment("gone", region("north")))

@@ -178,7 +178,8 @@ func (f *flush) run(t *testing.T, p flushPoint) {
 	}
 	f.patcher.Kube.OnRequest(nil)
 	f.patcher.Kube.OnDone(nil)
-	if n := f.written(); p.done >= 0 && n != p.done {
+	// A message that the network tore in two is not recognized: then it strikes at the next.
+	if n := f.written(); p.done >= 0 && n != p.done && (p.done > 0 || n > 1) {
 		t.Errorf("%d statuses are written at this point, not %d", n, p.done)
 	}
 	fault.Heal(f.Stack, fault.Kill(p.dies))
