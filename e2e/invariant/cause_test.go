@@ -23,6 +23,13 @@ func TestNoEarlyDelete_Cause(t *testing.T) {
 		s.change(fleet.KindDevice, "pi-1", f)
 		s.mirror(fleet.KindDevice, "pi-1")
 	}
+	recreate := func(s *script, region string) {
+		set(s, func(w *record.Write) { w.Deleting = true })
+		s.write(record.WriteDeleted, *s.resources["Device/pi-1"])
+		s.mirror(fleet.KindDevice, "pi-1")
+		s.write(record.WriteAdded, device("pi-1", region))
+		s.mirror(fleet.KindDevice, "pi-1")
+	}
 	relabel := func(s *script) { set(s, func(w *record.Write) { w.Labels["region"] = "south" }) }
 	edit := func(s *script) { // web goes south
 		s.change(fleet.KindDeployment, web, func(w *record.Write) { w.Generation, w.Spec = 2, spec("south", oldScore) })
@@ -38,11 +45,7 @@ func TestNoEarlyDelete_Cause(t *testing.T) {
 		{"deleted, but it vanished", func(s *script) { vanish(s); s.remove("pi-1", fleet.CauseDeleted) }, "neither the Deployment nor the Device was deleted"},
 		{"deleted, but it was relabelled", func(s *script) { relabel(s); s.remove("pi-1", fleet.CauseDeleted) }, "neither the Deployment"},
 		{"deleted, but it is there again for long", func(s *script) {
-			set(s, func(w *record.Write) { w.Deleting = true })
-			s.write(record.WriteDeleted, *s.resources["Device/pi-1"])
-			s.mirror(fleet.KindDevice, "pi-1")
-			s.write(record.WriteAdded, device("pi-1", "south"))
-			s.mirror(fleet.KindDevice, "pi-1")
+			recreate(s, "south")
 			s.after(time.Minute).remove("pi-1", fleet.CauseDeleted)
 		}, "neither the Deployment"},
 		{"quarantined, but it was relabelled", func(s *script) { relabel(s); s.remove("pi-1", fleet.CauseQuarantined) }, "the Device was not quarantined"},
@@ -95,11 +98,7 @@ func TestNoEarlyDelete_Cause(t *testing.T) {
 			s.remove("pi-1", fleet.CauseDeleted)
 		}, ""},
 		{"deleted and there again a moment ago", func(s *script) {
-			set(s, func(w *record.Write) { w.Deleting = true })
-			s.write(record.WriteDeleted, *s.resources["Device/pi-1"])
-			s.mirror(fleet.KindDevice, "pi-1")
-			s.write(record.WriteAdded, device("pi-1", "north"))
-			s.mirror(fleet.KindDevice, "pi-1")
+			recreate(s, "north")
 			s.after(5*time.Second).remove("pi-1", fleet.CauseDeleted)
 		}, ""},
 		{"quarantined", func(s *script) {

@@ -261,41 +261,46 @@ func (t *targets) mirrored(o *operation) (key string, now state) {
 	switch {
 	case o.Kind != record.OpPut:
 	case name.Device != "":
-		t.mirroredDevice(o.Value, &now)
+		mirroredDevice(o.Value, &now)
 	default:
 		t.mirroredDeployment(o.Value, &now)
 	}
 	return key, now
 }
 
-func (t *targets) mirroredDevice(value string, now *state) {
+func mirroredDevice(value string, now *state) {
 	d, err := fleet.DecodeMirrorDevice([]byte(value))
-	switch {
-	case err != nil:
-		now.unsure = true
-	case d.Tombstone != nil:
-		now.gone = d.Tombstone.Cause
-	default:
-		now.is = &resource{
-			uid: d.UID, generation: d.Generation, deleting: d.Deleting, quarantined: d.Quarantined, carried: true, labels: d.Labels,
-		}
+	if now.entombed(d.Tombstone, err) {
+		return
+	}
+	now.is = &resource{
+		uid: d.UID, generation: d.Generation, deleting: d.Deleting, quarantined: d.Quarantined, carried: true, labels: d.Labels,
 	}
 }
 
 func (t *targets) mirroredDeployment(value string, now *state) {
 	d, err := fleet.DecodeMirrorDeployment([]byte(value))
+	if now.entombed(d.Tombstone, err) {
+		return
+	}
+	tg := t.get(d.UID, value)
+	if d.Invalid != "" {
+		tg = &target{invalid: true}
+	}
+	now.is = &resource{uid: d.UID, generation: d.Generation, deleting: d.Deleting, carried: true, target: tg}
+}
+
+// entombed reports whether an entry of the mirror shows no resource: it cannot be read, or is a tombstone.
+func (s *state) entombed(t *fleet.Tombstone, err error) bool {
 	switch {
 	case err != nil:
-		now.unsure = true
-	case d.Tombstone != nil:
-		now.gone = d.Tombstone.Cause
+		s.unsure = true
+	case t != nil:
+		s.gone = t.Cause
 	default:
-		tg := t.get(d.UID, value)
-		if d.Invalid != "" {
-			tg = &target{invalid: true}
-		}
-		now.is = &resource{uid: d.UID, generation: d.Generation, deleting: d.Deleting, carried: true, target: tg}
+		return false
 	}
+	return true
 }
 
 // wish is what is wanted of a pair.

@@ -22,6 +22,15 @@ func TestNoFalseRunning(t *testing.T) {
 		s.desire("pi-2", value(webUID, newScore))
 		s.applied(webUID, 2)
 	}
+	stopped := func(service string) func(*script) {
+		return func(s *script) {
+			s.process(record.ProcessPaused, service)
+			edit(s)
+			s.say(status(1, 0, 0, 2))
+			s.after(time.Minute).process(record.ProcessContinued, service)
+			s.say(status(1, 2))
+		}
+	}
 	judged(t, noFalseRunning, []example{
 		{"one more than ever said so", func(s *script) { s.say(status(1, 3)) }, "counts 3 devices as running, but only 2"},
 		{"one that is stale", func(s *script) { s.say(status(1, 2, 0, 0, 1)) }, "counts 3 devices"},
@@ -101,20 +110,8 @@ func TestNoFalseRunning(t *testing.T) {
 			s.applied(webUID, 3)
 			s.after(time.Hour).say(status(3, 2))
 		}, ""},
-		{"the patcher was stopped over the edit", func(s *script) {
-			s.process(record.ProcessPaused, fleet.ServicePatcher)
-			edit(s)
-			s.say(status(1, 0, 0, 2))
-			s.after(time.Minute).process(record.ProcessContinued, fleet.ServicePatcher)
-			s.say(status(1, 2))
-		}, ""},
-		{"the aggregator was stopped over the edit", func(s *script) {
-			s.process(record.ProcessPaused, fleet.ServiceAggregator)
-			edit(s)
-			s.say(status(1, 0, 0, 2))
-			s.after(time.Minute).process(record.ProcessContinued, fleet.ServiceAggregator)
-			s.say(status(1, 2))
-		}, ""},
+		{"the patcher was stopped over the edit", stopped(fleet.ServicePatcher), ""},
+		{"the aggregator was stopped over the edit", stopped(fleet.ServiceAggregator), ""},
 		{"desired-state was lost", func(s *script) {
 			s.stream(fleet.BucketDesiredState, record.StreamGone, 0)
 			s.after(time.Minute).say(status(1, 2))

@@ -128,14 +128,20 @@ func TestState_InvalidTextStaysReadable(t *testing.T) {
 	}
 }
 
-func TestState_ValuesAreShared(t *testing.T) {
+// spread is a world in which web has a key on each of n devices.
+func spread(t *testing.T, n int) *world {
 	w := newWorld(t)
 	w.whole()
-	for i := range 100 {
+	for i := range n {
 		w.setDevice(fmt.Sprintf("d%d", i), labelled("region", "north"))
 	}
 	w.setDeployment("web", wish(1, "a", "region", "north"))
 	w.apply(w.plan())
+	return w
+}
+
+func TestState_ValuesAreShared(t *testing.T) {
+	w := spread(t, 100)
 	if n := len(w.state.values); n != 1 {
 		t.Errorf("%d values are kept for 100 equal keys", n)
 	}
@@ -418,13 +424,7 @@ func TestState_AnExpiredTombstoneIsForgotten(t *testing.T) {
 
 // After the mirror went back its revisions are used again: an approval of before must not cover what comes now.
 func TestState_SetBackEndsAnApproval(t *testing.T) {
-	w := newWorld(t)
-	w.whole()
-	for i := range 40 {
-		w.setDevice(fmt.Sprintf("d%d", i), labelled("region", "north"))
-	}
-	w.setDeployment("web", wish(1, "a", "region", "north"))
-	w.apply(w.plan())
+	w := spread(t, 40)
 	w.entomb("deployment", "web", fleet.TombstoneVanished)
 	w.now = w.now.Add(time.Minute)
 	w.apply(w.plan())

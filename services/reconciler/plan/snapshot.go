@@ -66,8 +66,11 @@ func (s *State) imminent(x *pair) bool {
 
 // leaving reports whether the pair's key is to go, and no hold keeps it.
 func (s *State) leaving(x *pair) bool {
-	kept := s.hold != nil && !s.hold.Approved && causeOf(x.deployment, x.device).Doubtful()
-	return x.action == remove && !kept
+	if x.action != remove {
+		return false
+	}
+	held := s.hold != nil && !s.hold.Approved
+	return !held || !causeOf(x.deployment, x.device).Doubtful()
 }
 
 // staying returns the device's entries without those that are to go.

@@ -12,6 +12,14 @@ import (
 	"harmony.dev/services/reconciler/plan"
 )
 
+// unread is a view whose sources the test feeds.
+func unread() *View {
+	return New(Config{
+		Mirror: kv.Open(nil, fleet.BucketResources, kv.Provisioning{}), Desired: kv.Open(nil, fleet.BucketDesiredState, kv.Provisioning{}),
+		Brake: plan.DefaultBrake(), Log: slog.New(slog.DiscardHandler),
+	})
+}
+
 // TestSource_MirrorThatWentBackIsDoubted: revisions over passes are compared for this alone.
 func TestSource_MirrorThatWentBackIsDoubted(t *testing.T) {
 	for _, c := range []struct {
@@ -24,10 +32,7 @@ func TestSource_MirrorThatWentBackIsDoubted(t *testing.T) {
 		{"went back", 104, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := New(Config{
-				Mirror: kv.Open(nil, fleet.BucketResources, kv.Provisioning{}), Desired: kv.Open(nil, fleet.BucketDesiredState, kv.Provisioning{}),
-				Brake: plan.DefaultBrake(), Log: slog.New(slog.DiscardHandler),
-			})
+			v := unread()
 			own := nats.Header{fleet.HeaderEpoch: []string{"7"}}
 			read := func(barrier uint64, revisions ...uint64) {
 				v.mirror.Begin(kv.Pass{Barrier: barrier})
@@ -56,10 +61,7 @@ func TestSource_MirrorThatWentBackIsDoubted(t *testing.T) {
 // A stream is as young as its creation, its last going back, or the last loss of what was in it.
 func TestSource_IsYoungAgain(t *testing.T) {
 	created := time.Now().Add(-time.Hour)
-	v := New(Config{
-		Mirror: kv.Open(nil, fleet.BucketResources, kv.Provisioning{}), Desired: kv.Open(nil, fleet.BucketDesiredState, kv.Provisioning{}),
-		Brake: plan.DefaultBrake(), Log: slog.New(slog.DiscardHandler),
-	})
+	v := unread()
 	ages := func() (mirror, desired time.Duration) {
 		v.Do(func(_ *plan.State, n Now) { mirror, desired = n.Time.Sub(n.Mirror), n.Time.Sub(n.Desired) })
 		return mirror.Round(time.Minute), desired.Round(time.Minute)
