@@ -147,28 +147,36 @@ func (h *Holder) Waiting() []fleet.Reason {
 
 // StatusTrouble says why statuses cannot be delivered, nil when they can.
 func (h *Holder) StatusTrouble() *fleet.Reason {
-	n, age, why := h.statuses.get(time.Now())
-	if late, since, lost := h.rebuild.get(time.Now()); late > 0 && since >= h.cfg.RebuildFor {
+	n, why := lasting(h.statuses.get(time.Now()))
+	if late, age, lost := h.rebuild.get(time.Now()); late > 0 && age >= h.cfg.RebuildFor {
 		n += late
 		if why == nil {
 			why = lost
 		}
 	}
-	return h.trouble("StatusesWait", "%d statuses could not be delivered and are tried again: %s", n, age, why)
+	return h.trouble("StatusesWait", "%d statuses could not be delivered and are tried again: %s", n, why)
 }
 
 // DeviceTrouble says why Devices cannot be written, nil when they can.
 func (h *Holder) DeviceTrouble() *fleet.Reason {
-	n, age, why := h.devices.get(time.Now())
-	return h.trouble("DevicesWait", "%d devices could not be written and are tried again: %s", n, age, why)
+	n, why := lasting(h.devices.get(time.Now()))
+	return h.trouble("DevicesWait", "%d devices could not be written and are tried again: %s", n, why)
 }
 
 // conflictFor is for how long conflicts are no trouble: somebody else wrote to the resource, or the patcher has not
 // seen its own last write yet, and the next attempt finds it as it is.
 const conflictFor = 3 * time.Second
 
-func (h *Holder) trouble(reason, format string, n int, age time.Duration, why error) *fleet.Reason {
-	if n == 0 || why == nil || !h.acting.Load() || fleet.CodeOf(why) == fleet.CodeConflict && age < conflictFor {
+// lasting returns what of an account is trouble: all of it, but for a conflict that is young.
+func lasting(n int, age time.Duration, why error) (int, error) {
+	if fleet.CodeOf(why) == fleet.CodeConflict && age < conflictFor {
+		return 0, nil
+	}
+	return n, why
+}
+
+func (h *Holder) trouble(reason, format string, n int, why error) *fleet.Reason {
+	if n == 0 || why == nil || !h.acting.Load() {
 		return nil
 	}
 	return &fleet.Reason{Reason: reason, Message: fmt.Sprintf(format, n, why)}

@@ -65,13 +65,15 @@ func TestMissing(t *testing.T) {
 func TestHolder_AWaitIsTroubleOnceItIsLong(t *testing.T) {
 	h := NewHolder(Config{RebuildFor: time.Minute})
 	h.acting.Store(true)
-	h.rebuild.blame(errRecord)
+	behind := fleet.Errorf(fleet.CodeConflict, reasonObservedBehind, "generation 1 was applied") // the patcher's answer
+	h.rebuild.blame(behind)
+	h.statuses.set(0, time.Now())
 	h.rebuild.set(2, time.Now().Add(-59*time.Second))
 	if len(h.Waiting()) != 1 || h.StatusTrouble() != nil {
 		t.Errorf("at first: %+v, %+v", h.Waiting(), h.StatusTrouble())
 	}
 	h.rebuild.set(0, time.Now())
-	h.rebuild.blame(errRecord)
+	h.rebuild.blame(behind)
 	h.rebuild.set(2, time.Now().Add(-61*time.Second))
 	if len(h.Waiting()) != 0 || h.StatusTrouble() == nil {
 		t.Errorf("at last: %+v, %+v", h.Waiting(), h.StatusTrouble())
