@@ -100,8 +100,8 @@ soak: race ## random edits, restarts and faults (DURATION=10m SEED=n)
 	go test -race -count=1 -v -timeout $(TIMEOUT) ./e2e/soak
 
 .PHONY: mutants
-mutants: build peers ## take one guard at a time out of the product and see its scenario fail (S=R06, COUNT=n SEED=n: some)
-	@S='$(S)' scripts/mutants $(if $(filter command line,$(origin COUNT)),$(COUNT) $(SEED))
+mutants: build peers ## take one guard at a time out of the product and see its scenario fail (S=R06, COUNT=n SEED=n: some; JOBS=2: side by side)
+	@S='$(S)' JOBS='$(JOBS)' scripts/mutants $(if $(filter command line,$(origin COUNT)),$(COUNT) $(SEED))
 
 .PHONY: recovery
 recovery: ## run the scenarios five times and write docs/recovery.md (RUNS=file: from results that are there)

@@ -80,5 +80,8 @@ func mutantOf(t *testing.T, path string) map[string]string {
 	if m["Scenario"] == "" || m["Guard"] == "" || !strings.HasPrefix(patch, "diff --git a/") {
 		t.Errorf("%s does not say Scenario and Guard above its patch", path)
 	}
+	if (m["Checker"] == "") == (m["Failure"] == "") {
+		t.Errorf("%s wants either the Checker that fails or the Failure that the scenario prints: any other may be an accident", path)
+	}
 	return m
 }
