@@ -20,6 +20,7 @@ import (
 // Budget:  ready and correct within 20 s of the last cut, within 30 s of the server's return.
 // Found:   -
 func TestR08_CutReplay(t *testing.T) {
+	t.Parallel()
 	r := newReplays(t)
 	for _, c := range []struct{ service, bucket string }{
 		{fleet.ServiceAggregator, fleet.BucketDeviceState},

@@ -45,6 +45,7 @@ func spoiledWishes(good string) []struct {
 // Budget:  rewritten within 5 s, and within 10 s of the start of the reconciler.
 // Found:   -
 func TestR12_MalformedDesiredState(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	services := s.StartServices()
 	s.StartDevices(12)

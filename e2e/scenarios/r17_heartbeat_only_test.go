@@ -19,6 +19,7 @@ import (
 // Budget:  20 s.
 // Found:   -
 func TestR17_HeartbeatOnlyDevices(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	services := s.StartServices()
 	s.StartDevices(4, "--heartbeat", "1s")

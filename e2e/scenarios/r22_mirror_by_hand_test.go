@@ -22,6 +22,7 @@ import (
 // Found:   a spec that came back by an old backup of the mirror was put on the devices after the quiet time
 // although no patcher stood behind it.
 func TestR22_MirrorByHand(t *testing.T) {
+	t.Parallel()
 	s := newBraked(t, lab.Options{}, 1)
 	patcher, reconciler := s.Instances(fleet.ServicePatcher)[0], s.reconcilers[0]
 	s.StartDevices(12, quickDevices...)

@@ -23,6 +23,7 @@ import (
 // Found:   devices that were registered again while a hold stood took their keys out of it: approving 40 deletes
 // carried out 36, and another hold began.
 func TestR22_OldBackupOfTheAPIServer(t *testing.T) {
+	t.Parallel()
 	s := newBraked(t, lab.Options{OwnKube: true}, 1)
 	s.StartDevices(24, quickDevices...)
 	registered(t, s.Stack, 24)

@@ -24,6 +24,7 @@ import (
 // Budget:  held and shown within 30 s, released or carried out within 30 s.
 // Found:   -
 func TestR22_LostPieceByPiece(t *testing.T) {
+	t.Parallel()
 	s := newBraked(t, lab.Options{}, 2)
 	s.StartDevices(24, quickDevices...)
 	registered(t, s.Stack, 24)

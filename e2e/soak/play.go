@@ -88,13 +88,42 @@ func (p *player) fault(a Action) fault.Fault {
 	case KillNATS:
 		return oneByOne{fault.KillNATS{}}
 	case DeleteStream:
-		buckets := record.Buckets()
-		return fault.StreamDelete(buckets[a.Target%len(buckets)])
+		return fault.StreamDelete(p.bucket(a))
+	case PurgeStream:
+		return fault.StreamPurge(p.bucket(a))
+	case WipeStore:
+		return fault.StoreWipe{}
+	case WriteByHand:
+		p.there(fleet.BucketDesiredState)
+		pair := fleet.Pair{Device: device(a), Deployment: fleet.DeploymentName(deploymentName(a.Value % deploymentCount))}
+		return &fault.RawWrite{Bucket: fleet.BucketDesiredState, Key: fleet.DesiredKey(pair), Value: `{"score":{"type":"sim"},"uid":"by-hand"}`}
 	case CutDevices:
 		return fault.RefuseNATS{p.devices}
 	default:
 		return nil
 	}
+}
+
+// bucket is the one that an action means, once it is there.
+func (p *player) bucket(a Action) string {
+	buckets := record.Buckets()
+	bucket := buckets[a.Target%len(buckets)]
+	p.there(bucket)
+	return bucket
+}
+
+// there waits until a bucket is there: another action of the round may have taken it away.
+func (p *player) there(bucket string) {
+	p.stack.T().Helper()
+	p.stack.Eventually(60*time.Second, bucket+" to be there", func(ctx context.Context) error {
+		_, err := p.stack.NATS.JetStream().Stream(ctx, fleet.StreamName(bucket))
+		return err
+	})
+}
+
+// device is the one that an action means.
+func device(a Action) fleet.DeviceID {
+	return fleet.DeviceID(fmt.Sprintf("dev-%04d", a.Target%deviceCount+1))
 }
 
 // oneByOne is a fault that is healed at once, since others of the round may need what it took away.
@@ -112,7 +141,7 @@ func (oneByOne) Heal(*lab.Stack) {}
 func (p *player) edit(a Action) {
 	p.stack.T().Helper()
 	n := a.Target % deploymentCount
-	device := fmt.Sprintf("dev-%04d", a.Target%deviceCount+1)
+	id := string(device(a))
 	var err error
 	switch a.Kind {
 	case Select, Score:
@@ -121,11 +150,11 @@ func (p *player) edit(a Action) {
 		delete(p.wanted, n)
 		err = p.stack.API.TryDelete(fleet.KindDeployment, deploymentName(n))
 	case Label:
-		err = p.stack.API.TryPatch(fleet.KindDevice, device, map[string]any{"metadata": map[string]any{"labels": map[string]any{"tier": fmt.Sprint(a.Value % 3)}}})
+		err = p.stack.API.TryPatch(fleet.KindDevice, id, map[string]any{"metadata": map[string]any{"labels": map[string]any{"tier": fmt.Sprint(a.Value % 3)}}})
 	case Quarantine:
-		err = p.stack.API.TryPatch(fleet.KindDevice, device, map[string]any{"spec": map[string]any{"quarantined": a.Value%2 == 0}})
+		err = p.stack.API.TryPatch(fleet.KindDevice, id, map[string]any{"spec": map[string]any{"quarantined": a.Value%2 == 0}})
 	case Reset:
-		err = p.stack.API.TryDelete(fleet.KindDevice, device)
+		err = p.stack.API.TryDelete(fleet.KindDevice, id)
 	default:
 		err = fmt.Errorf("unknown action %q", a.Kind)
 	}

@@ -31,12 +31,15 @@ const (
 	RefuseKube   Kind = "apiserver"  // the patcher does not reach the apiserver
 	KillNATS     Kind = "nats"       // SIGKILL and start of the NATS server
 	DeleteStream Kind = "drop"       // the stream of a bucket is deleted
+	PurgeStream  Kind = "purge"      // all messages of a bucket are removed
+	WipeStore    Kind = "wipe"       // SIGKILL and start of the NATS server with nothing stored
+	WriteByHand  Kind = "hand"       // a key of desired-state is written by somebody else than the reconciler
 	CutDevices   Kind = "disconnect" // the devices do not reach NATS
 )
 
 var (
 	edits  = []Kind{Select, Select, Score, Score, Remove, Label, Quarantine, Reset}
-	faults = []Kind{KillService, KillService, StopService, PauseService, CutNATS, RefuseNATS, RefuseKube, KillNATS, DeleteStream, CutDevices}
+	faults = []Kind{KillService, KillService, StopService, PauseService, CutNATS, RefuseNATS, RefuseKube, KillNATS, DeleteStream, PurgeStream, WipeStore, WriteByHand, CutDevices}
 )
 
 // Action is one thing that is done. Target and Value are taken modulo what there is of them.
