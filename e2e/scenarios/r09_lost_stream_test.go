@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,6 +71,54 @@ func TestR09_StoreRolledBack(t *testing.T) {
 	l := newLosing(t, s, 12)
 	for _, bucket := range buckets {
 		l.lose(fault.StoreRollback{Bucket: bucket, Backup: backup}, bucket)
+	}
+}
+
+// Fault:   NATS is restarted with what it had stored of device-state before a Deployment was edited and another one
+// mended, while all devices are paused (SIGSTOP): what is stored is all that is said, until they go on.
+// Promise: the old reports are not taken for what the devices say now: no resource is written.
+// Budget:  corrected within 10 s of when the devices go on.
+// Found:   a status went back to pending while the devices ran what was wanted, when the aggregator had read the old
+// reports before the devices had sent new ones.
+func TestR09_OldReportsAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	s := smallFleet(t, lab.Options{})
+	s.NATS.Kill()
+	backup := s.NATS.Backup()
+	s.NATS.Start()
+	s.WaitReady(3)
+	edited := deployment("coast", region("east", "west"))
+	edited.Score.Data = json.RawMessage(`{"image":"demo:2"}`)
+	s.API.Apply(edited)
+	s.API.Apply(deployment("broken", region("south")))
+	settled(t, s, "coast", counts(6, 6, 0, 0, 0), fleet.ConditionTrue)
+	settled(t, s, "broken", counts(3, 3, 0, 0, 0), fleet.ConditionTrue)
+	before := s.AtRest()
+
+	devices := fault.Pause(s.Instances("fleet-sim"))
+	fault.Inject(s, devices)
+	fault.Inject(s, fault.StoreRollback{Bucket: fleet.BucketDeviceState, Backup: backup})
+	s.Eventually(20*time.Second, "both statuses to wait for reports", func(ctx context.Context) error {
+		h, err := s.Instances(fleet.ServiceAggregator)[0].Probe(ctx)
+		waits := fleet.Reason{Reason: "Rebuilding", Message: "2 statuses wait until what was lost is rebuilt"}
+		if err == nil && !slices.Contains(h.Reasons, waits) {
+			err = fmt.Errorf("it is %s because of %v", h.State, h.Reasons)
+		}
+		return err
+	})
+	fault.Heal(s, devices)
+	healed := time.Now()
+	s.WaitReady(3)
+	s.Eventually(20*time.Second, "no status to wait", func(ctx context.Context) error {
+		h, err := s.Instances(fleet.ServiceAggregator)[0].Probe(ctx)
+		if err == nil && h.State != fleet.StateReady {
+			err = fmt.Errorf("it is %s because of %v", h.State, h.Reasons)
+		}
+		return err
+	})
+	s.Measured("old reports replaced", time.Since(healed), correctedWithin)
+	if d := lab.Changed("", before.Resources, s.AtRest().Resources); len(d) > 0 {
+		t.Errorf("resources were written: %q", d)
 	}
 }
 

@@ -32,7 +32,7 @@ func (c class) export() fleet.Class {
 type tally struct {
 	class class
 	last  class // of a stale pair: what it would be if its device were not
-	// unreported: no report at all is in view. owes: and its device is fresh, so one should come.
+	// unreported: no report at all is in view. owes: none that is not doubted, and its device is fresh, so one should come.
 	unreported, owes bool
 }
 

@@ -123,8 +123,8 @@ func (m *model) busy(d fleet.DeviceID) bool {
 func (m *model) owed(name fleet.DeploymentName) int {
 	n := 0
 	for p := range m.desired {
-		_, reported := m.reports[p]
-		if p.Deployment == name && m.fresh(p.Device) && !reported {
+		r, reported := m.reports[p]
+		if p.Deployment == name && m.fresh(p.Device) && (!reported || r.at.Revision <= m.doubted) {
 			n++
 		}
 	}
@@ -180,4 +180,35 @@ func TestState_ForgetsWhatNoKeySupports(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// What a bucket that lost much still has may be old: it counts on, and the device owes a newer report.
+func TestDoubtReports_APairOwesUntilItsDeviceReportsAgain(t *testing.T) {
+	s := projection.New()
+	p := fleet.Pair{Device: "d1", Deployment: "web"}
+	r := fleet.Report{Phase: fleet.PhaseRunning, ObservedHash: fleet.Hash([]byte(values[0])), LastEventAt: "2026-03-01T12:00:00Z"}
+	putDesired(s, p, values[0])
+	s.PutDeployment(p.Deployment, fleet.MirrorDeployment{UID: "u1"})
+	report := func(revision uint64) {
+		t.Helper()
+		if err := s.PutReport(p, r, projection.Origin{Revision: revision, At: epoch}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owed := func(want int) {
+		t.Helper()
+		if d, _ := s.Deployment(p.Deployment); d.Owed != want || d.Aggregate.Running != 1 {
+			t.Errorf("%+v, want %d owed", d, want)
+		}
+	}
+	report(7)
+	owed(0)
+	s.DoubtReports(7)
+	owed(1)
+	report(8)
+	owed(0)
+	s.DoubtReports(8)
+	owed(1)
+	s.DoubtReports(0)
+	owed(0)
 }

@@ -23,6 +23,7 @@ type model struct {
 	desired     map[fleet.Pair]string // foreignValue: written by somebody else
 	reports     map[fleet.Pair]report
 	since       time.Time
+	doubted     uint64
 	cutoff      time.Time
 }
 
@@ -261,8 +262,16 @@ func genApplied(t *rapid.T) op {
 }
 
 func genClock(t *rapid.T) op {
-	at := epoch.Add(time.Duration(rapid.IntRange(0, 40).Draw(t, "time")) * time.Second)
-	if rapid.IntRange(0, 4).Draw(t, "what") == 0 {
+	n := rapid.IntRange(0, 40).Draw(t, "time")
+	at := epoch.Add(time.Duration(n) * time.Second)
+	switch rapid.IntRange(0, 5).Draw(t, "what") {
+	case 0:
+		return op{
+			fmt.Sprintf("doubt up to %d", n),
+			func(m *model) { m.doubted = uint64(n) },
+			func(s *projection.State) { s.DoubtReports(uint64(n)) },
+		}
+	case 1:
 		return op{
 			fmt.Sprintf("heartbeats since %s", at),
 			func(m *model) { m.since = at },
@@ -317,6 +326,7 @@ func (m *model) feed(t *rapid.T, s *projection.State) {
 	}
 	add(func() { s.SetHeartbeatsSince(m.since) })
 	add(func() { s.SetCutoff(m.cutoff) })
+	add(func() { s.DoubtReports(m.doubted) })
 
 	order := rapid.SliceOfN(rapid.Uint32(), 2*len(steps), 2*len(steps)).Draw(t, "order")
 	twice := slices.Concat(steps, steps)

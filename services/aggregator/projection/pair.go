@@ -51,7 +51,8 @@ func failedLater(a, b *pair) bool {
 }
 
 // judge returns what the pair counts as: the heart of the projection.
-func (p *pair) judge() tally {
+// Reports of up to the revision that is doubted are waited for as if they were not there.
+func (p *pair) judge(doubted uint64) tally {
 	if p.wish == nil {
 		return tally{}
 	}
@@ -59,7 +60,7 @@ func (p *pair) judge() tally {
 	if p.device.stale {
 		return tally{class: stale, last: p.reported(), unreported: unreported}
 	}
-	return tally{class: p.reported(), unreported: unreported, owes: unreported && p.device.known}
+	return tally{class: p.reported(), unreported: unreported, owes: p.device.known && p.reportAt.revision <= doubted}
 }
 
 // reported returns the class by the report alone. A report about any other value than the desired one
@@ -74,7 +75,7 @@ func (p *pair) reported() class {
 
 // settle counts the pair as what it is now.
 func (s *State) settle(p *pair) {
-	is, was := p.judge(), p.tally
+	is, was := p.judge(s.doubted), p.tally
 	if is != was {
 		p.tally = is
 		p.deployment.counts.add(was, -1)

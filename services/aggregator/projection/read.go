@@ -22,7 +22,7 @@ type Deployment struct {
 	Tombstone  *fleet.Tombstone
 	Applied    *fleet.Applied // nil when the reconciler has no record of it
 	Aggregate  fleet.Aggregate
-	Owed       int // pairs of fresh devices without any report
+	Owed       int // pairs of fresh devices that have no report, or only a doubted one
 }
 
 // Device is what the projection has of a device. It shares no memory that changes.

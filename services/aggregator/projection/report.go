@@ -43,6 +43,21 @@ func (s *State) DropReport(id fleet.Pair) {
 	s.forgetPair(p)
 }
 
+// DoubtReports says that the reports of up to this revision may not be the last ones of their devices: the bucket has
+// lost what came after them, or some of it. Their pairs owe a report until a newer one comes; 0 ends all doubt. It
+// touches every pair: it is called when a bucket was found to have lost much.
+func (s *State) DoubtReports(upTo uint64) {
+	if s.doubted == upTo {
+		return
+	}
+	s.doubted = upTo
+	for _, d := range s.devices {
+		for _, p := range d.pairs {
+			s.settle(p)
+		}
+	}
+}
+
 func (s *State) reported(p *pair, at Origin) {
 	first := p.reportAt.inView() != (at.Revision != 0)
 	s.restamp(p.device, &p.reportAt, at)

@@ -23,6 +23,8 @@ type State struct {
 	newest      stamp // greatest lastSeen
 	newestStale bool  // newest must be found anew
 
+	doubted uint64 // reports of up to this revision may not be the last ones of their devices
+
 	hold       *fleet.Hold
 	holdInView bool
 

@@ -42,9 +42,9 @@ func (f *feed) Apply(m kv.Message) {
 }
 
 // Synced implements kv.View.
-func (f *feed) Synced(kv.Pass) {
+func (f *feed) Synced(p kv.Pass) {
 	if f.loss.great() {
-		f.view.empty(f)
+		f.view.empty(f, p)
 	}
 	f.view.settle(f, true)
 }

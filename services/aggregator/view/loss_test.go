@@ -80,6 +80,47 @@ func TestLoss_EmptiedBucketCountsAsANewOne(t *testing.T) {
 	}
 }
 
+// What is left after a loss may be older than what the devices said last. In a bucket that was created anew nothing is.
+func TestLoss_ReportsThatAreLeftAreDoubted(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		created time.Duration // of the bucket, after it was created first
+		lost    int
+		want    int
+	}{
+		{"read again", 0, 0, 0},
+		{"restored from a backup", 0, 1, 2},
+		{"created anew", time.Minute, 1, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newReplay(0)
+			created := r.server.Add(-time.Hour)
+			r.pass(created)
+			r.write(fleet.BucketDesiredState, "d0.web", "{}")
+			r.write(fleet.BucketDesiredState, "d1.web", "{}")
+			all := keys("state.d%d.web", 2)
+			r.again(fleet.BucketDeviceState, kv.Pass{Number: 2, Created: created}, all, nil)
+			p := kv.Pass{Number: 3, Created: created.Add(c.created), NewIncarnation: c.lost > 0, Barrier: r.seq + 2}
+			r.again(fleet.BucketDeviceState, p, all, nil)
+			owed := func(want int) {
+				t.Helper()
+				r.Read(func(s *projection.State, _ Moment) {
+					if d, _ := s.Deployment("web"); d.Owed != want {
+						t.Errorf("%d reports owed, want %d", d.Owed, want)
+					}
+				})
+			}
+			owed(c.want)
+			r.write(fleet.BucketDeviceState, all[0], "{}")
+			owed(max(c.want-1, 0))
+			r.seq = 0 // revisions begin again
+			p = kv.Pass{Number: 4, Created: p.Created.Add(time.Minute), NewIncarnation: true}
+			r.again(fleet.BucketDeviceState, p, all, nil)
+			owed(0)
+		})
+	}
+}
+
 // A person who removes what does not belong there takes nothing away.
 func TestLoss_IllegalKeysAreNone(t *testing.T) {
 	r := newReplay(0)

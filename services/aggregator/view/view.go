@@ -165,15 +165,22 @@ func (v *View) begin(f *feed, p kv.Pass) {
 	if f.announced {
 		v.announce.Note(v.clock.Now(), f.bucket, p.Created)
 	}
+	if f.bucket == fleet.BucketDeviceState && p.NewIncarnation {
+		v.state.DoubtReports(0) // revisions are others now
+	}
 }
 
-// empty takes note that a pass found much of a bucket gone. What is lost is the same as with a new one.
-func (v *View) empty(f *feed) {
+// empty takes note that a pass found much of a bucket gone. What is lost is the same as with a new one, and what is
+// left may be old.
+func (v *View) empty(f *feed, p kv.Pass) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := v.clock.Now()
 	f.emptied = now
 	v.date(f, now)
+	if f.bucket == fleet.BucketDeviceState {
+		v.state.DoubtReports(p.Barrier)
+	}
 	if f.announced {
 		v.announce.Lost(now)
 	}
