@@ -26,6 +26,9 @@ func Judge(e Entry) (Kind, error) {
 	case owner(e.Bucket) != "" && !e.Own && e.Key != fleet.KeyLease && e.Key != fleet.KeyEpoch:
 		return ForeignWrite, fmt.Errorf("it has no %s: somebody else than %s wrote it", fleet.HeaderEpoch, owner(e.Bucket))
 	}
+	if owner(e.Bucket) == "" && fleet.IsPubAck(e.Value) {
+		return ForeignWrite, fleet.ErrPubAck
+	}
 	if err := check(e.Value); err != nil {
 		return MalformedValue, err
 	}

@@ -31,6 +31,7 @@ func TestJudge(t *testing.T) {
 		{fleet.BucketResources, "deployment.web", `{"uid":"u"}`, false, ForeignWrite},
 		{fleet.BucketLeases, "_lease", `{"instance":"a"}`, false, ""},
 		{fleet.BucketLeases, "_epoch", `[]`, false, MalformedValue},
+		{fleet.BucketDeviceInfo, "info.pi-1", `{"stream":"KV_device-heartbeat","seq":7}`, false, ForeignWrite},
 		{fleet.BucketLeases, "x", `{}`, true, IllegalKey},
 		{fleet.BucketDeviceInfo, "info.pi-1", `{}`, false, ""},
 		{fleet.BucketDeviceInfo, "_lease", `{}`, false, IllegalKey},

@@ -20,7 +20,7 @@ func TestLoser(t *testing.T) {
 		{StreamDelete(bucket), []string{bucket}},
 		{StreamPurge(bucket), []string{bucket}},
 		{StreamRecreate{Buckets: []string{bucket, fleet.BucketLeases}}, []string{bucket, fleet.BucketLeases}},
-		{StoreRollback{Bucket: bucket}, []string{bucket}},
+		{StoreRollback{Buckets: []string{bucket}}, []string{bucket}},
 		{StoreWipe{}, record.Buckets()},
 		{LostKeys{Bucket: bucket, Traceless: true}, []string{bucket}},
 		{LostKeys{Bucket: bucket}, nil},

@@ -1,22 +1,26 @@
 package fault
 
-import "harmony.dev/e2e/lab"
+import (
+	"strings"
 
-// StoreRollback kills the NATS servers and starts them with what they had stored of one bucket when a
-// backup was made: the stream has its old time of creation and goes on from an old sequence.
+	"harmony.dev/e2e/lab"
+)
+
+// StoreRollback kills the NATS servers and starts them with what they had stored of some buckets when a
+// backup was made: the streams have their old times of creation and go on from old sequences.
 type StoreRollback struct {
-	Bucket string
-	Backup string // of [lab.NATS.Backup]
+	Buckets []string
+	Backup  string // of [lab.NATS.Backup]
 }
 
 // Name implements [Fault].
 func (StoreRollback) Name() string { return "store-rollback" }
 
 // Target implements [Fault].
-func (f StoreRollback) Target() string { return f.Bucket }
+func (f StoreRollback) Target() string { return strings.Join(f.Buckets, " ") }
 
 // Loses implements [Loser].
-func (f StoreRollback) Loses() []string { return []string{f.Bucket} }
+func (f StoreRollback) Loses() []string { return f.Buckets }
 
 // Needs implements [Fault].
 func (StoreRollback) Needs() []lab.Ability { return []lab.Ability{lab.Store} }
@@ -25,7 +29,9 @@ func (StoreRollback) Needs() []lab.Ability { return []lab.Ability{lab.Store} }
 func (f StoreRollback) Inject(s *lab.Stack) {
 	s.T().Helper()
 	s.NATS.Kill()
-	s.NATS.RestoreStream(f.Backup, f.Bucket)
+	for _, bucket := range f.Buckets {
+		s.NATS.RestoreStream(f.Backup, bucket)
+	}
 	s.NATS.Start()
 }
 

@@ -70,6 +70,9 @@ func (s *Stack) judge() {
 	if len(violations) > 0 {
 		s.t.Errorf("%d violations:\n%s", len(violations), invariant.Text(violations, 20))
 	}
+	if n := rests(recording); n[false] > 0 && n[true] == 0 {
+		s.t.Errorf("no checker saw what was written: the services were not ready at any of %d rests", n[false])
+	}
 	s.report(recording, len(violations))
 	path := s.dir + "/recording.jsonl"
 	if dir := os.Getenv(recordingsVariable); dir != "" {
@@ -81,6 +84,17 @@ func (s *Stack) judge() {
 		s.t.Errorf("keep the recording: %v", err)
 	}
 	s.t.Logf("the recording is %s; judge it again with 'go run ./e2e/cmd/judge %s'", path, path)
+}
+
+// rests counts those at which the services were ready, and were not: those are not judged.
+func rests(recording record.Recording) map[bool]int {
+	n := map[bool]int{}
+	for _, e := range recording {
+		if e.Rest != nil {
+			n[e.Rest.Ready]++
+		}
+	}
+	return n
 }
 
 // report appends the result to the file that the environment names, if it does.
@@ -109,6 +123,7 @@ type Run struct {
 	Commit  string    `json:"commit"`
 	Command string    `json:"command"` // to repeat it: "make soak DURATION=10m SEED=42"
 	Result  string    `json:"result"`  // "61 rounds, 0 violations"
+	Passed  bool      `json:"passed"`
 }
 
 // commitVariable names the commit that runs, for [Run].

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"harmony.dev/e2e/lab"
 )
 
 // ScenarioCount is how many numbered scenarios there must be.
@@ -16,6 +18,12 @@ const ScenarioCount = 24
 
 // enough is how many runs of a test the table is made from, at least.
 const enough = 5
+
+// onThree are the scenarios that must have run on three NATS nodes, too.
+var onThree = []int{1, 7, 23}
+
+// others are how many runs there must be that are no scenarios, by name.
+var others = map[string]int{"mutants": 1, "soak": 3, "sweep": 1}
 
 // Markdown is docs/recovery.md. It is an error when a number has no test, a test no result or a result no
 // test.
@@ -52,7 +60,7 @@ a size at which a recorder would be what is measured; it compares all keys befor
 The table shows, of all times that a test measures, the one that came nearest to its limit; the others stand below, with
 the fault and the promise in full.
 
-This file is written by ` + "`make recovery`" + `, from runs on 2 shared cores with a lease of 3 s, on %s at the commits
+This file is written by ` + "`make recovery`" + `, from runs on 2 shared cores with a lease of 3 s (18 and 20: 1 s), on %s at the commits
 %s, with the race detector on but for the tests with a "-". The scenario of one number is run by ` + "`make e2e S=R07`" + `.
 
 `
@@ -128,9 +136,40 @@ func agree(scenarios []Scenario, s Summary) error {
 			return fmt.Errorf("scenario %d has no test", n)
 		}
 	}
+	for _, n := range onThree {
+		if !ranOnThree(n, s) {
+			return fmt.Errorf("scenario %d has no result on three NATS nodes", n)
+		}
+	}
 	for name := range s.Tests {
 		if test, _, _ := strings.Cut(name, "/"); numbered.MatchString(test) && !known[test] {
 			return fmt.Errorf("the results have %s, which is no test any more: run 'make recovery'", test)
+		}
+	}
+	return complete(s.Runs)
+}
+
+func ranOnThree(number int, s Summary) bool {
+	for name, t := range s.Tests {
+		if m := numbered.FindStringSubmatch(name); m != nil && m[1] == fmt.Sprintf("%02d", number) && t.Nodes == 3 {
+			return true
+		}
+	}
+	return false
+}
+
+// complete returns nil when there are as many runs of each kind as there must be, and none failed.
+func complete(runs []lab.Run) error {
+	n := map[string]int{}
+	for _, r := range runs {
+		if !r.Passed {
+			return fmt.Errorf("'%s' failed: %s", r.Command, r.Result)
+		}
+		n[r.Name]++
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		if n[name] < others[name] {
+			return fmt.Errorf("%d runs of %s, want %d: see CONTRIBUTING.md", n[name], name, others[name])
 		}
 	}
 	return nil

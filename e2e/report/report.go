@@ -50,7 +50,8 @@ type line struct {
 	Run *lab.Run `json:"run,omitempty"`
 }
 
-// Read reads a results file: what tests appended to the file that E2E_RESULTS names.
+// Read reads a results file: what tests appended to the file that E2E_RESULTS names. Results of tests that are no
+// scenarios, of a soak's stack for example, are left out.
 func Read(r io.Reader) (results []lab.Result, runs []lab.Run, err error) {
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, 4<<20)
@@ -62,9 +63,10 @@ func Read(r io.Reader) (results []lab.Result, runs []lab.Run, err error) {
 		if err := json.Unmarshal(scanner.Bytes(), &l); err != nil {
 			return nil, nil, fmt.Errorf("line %d of the results: %w", n, err)
 		}
-		if l.Run != nil {
+		switch {
+		case l.Run != nil:
 			runs = append(runs, *l.Run)
-		} else {
+		case numbered.MatchString(l.Test):
 			results = append(results, l.Result)
 		}
 	}

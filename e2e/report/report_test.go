@@ -3,6 +3,7 @@ package report
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 const results = `{"test":"TestR01_Restart/R1","at":"2026-01-02T03:04:05Z","nodes":1,"passed":true,"measured":[{"what":"ready","seconds":2},{"what":"ready","seconds":9,"limit":10}],"faults":["kill"],"violations":0,"sometimes":{"brake":0,"stale":2,"rebuild":1,"takeover":1,"degraded":1,"garbage":1,"poison":1}}
 {"test":"TestR01_Restart/R1","at":"2026-01-02T03:05:05Z","commit":"def","nodes":1,"passed":false,"measured":[{"what":"ready","seconds":4}],"faults":["kill","pause"],"violations":3,"sometimes":{"brake":0}}
+{"test":"TestSoak/rounds","at":"2026-01-02T03:05:05Z","nodes":1,"passed":false}
 
 {"run":{"name":"soak","at":"2026-01-01T00:00:00Z","commit":"abc","command":"make soak SEED=1","result":"6 rounds"}}
 {"run":{"name":"soak","at":"2026-01-01T00:00:00Z","commit":"abc","command":"make soak SEED=2","result":"7 rounds"}}
@@ -39,6 +41,9 @@ func TestSummarize(t *testing.T) {
 	if want := time.Date(2026, 1, 2, 3, 5, 5, 0, time.UTC); !s.At.Equal(want) {
 		t.Errorf("at %s", s.At)
 	}
+	if len(s.Tests) != 1 {
+		t.Errorf("more than scenarios: %v", s.Tests)
+	}
 	if s.Commit != "abc, def" {
 		t.Errorf("commit %q", s.Commit)
 	}
@@ -54,7 +59,7 @@ func TestSummarize(t *testing.T) {
 }
 
 func TestRead_NamesTheLineThatIsWrong(t *testing.T) {
-	if _, _, err := Read(strings.NewReader(results + "nonsense\n")); err == nil || !strings.Contains(err.Error(), "line 6") {
+	if _, _, err := Read(strings.NewReader(results + "nonsense\n")); err == nil || !strings.Contains(err.Error(), "line 7") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -114,11 +119,14 @@ func TestScenarios(t *testing.T) {
 // every is one scenario of each number, and a summary that has a result of each.
 func every() ([]Scenario, Summary) {
 	s := Summary{Tests: map[string]Test{}, Commit: "abc"}
+	for _, name := range []string{"mutants", "soak", "soak", "soak", "sweep"} {
+		s.Runs = append(s.Runs, lab.Run{Name: name, Command: "make " + name, Passed: true})
+	}
 	var all []Scenario
 	for n := 1; n <= ScenarioCount; n++ {
 		test := "TestR" + string([]byte{byte('0' + n/10), byte('0' + n%10)}) + "_ItHappens"
 		all = append(all, Scenario{Number: n, Test: test, File: "f_test.go", Fault: "a | b", Promise: "p", Budget: "b", Found: "-"})
-		s.Tests[test] = Test{Runs: 5, Measured: map[string]Measured{"ready": {Median: 1.26, Worst: 3, Limit: 4}}}
+		s.Tests[test] = Test{Runs: 5, Nodes: 3, Measured: map[string]Measured{"ready": {Median: 1.26, Worst: 3, Limit: 4}}}
 	}
 	return all, s
 }
@@ -157,6 +165,21 @@ func TestMarkdown(t *testing.T) {
 	delete(s.Tests, all[3].Test)
 	if _, err := Markdown(all, s); err == nil || !strings.Contains(err.Error(), "has no result") {
 		t.Errorf("a test without a result: %v", err)
+	}
+	for want, spoil := range map[string]func(s *Summary){
+		"no result on three": func(s *Summary) {
+			t := s.Tests[all[6].Test]
+			t.Nodes = 1
+			s.Tests[all[6].Test] = t
+		},
+		"2 runs of soak, want 3": func(s *Summary) { s.Runs = slices.Delete(s.Runs, 1, 2) },
+		"'make sweep' failed":    func(s *Summary) { s.Runs[4].Passed = false },
+	} {
+		_, s = every()
+		spoil(&s)
+		if _, err := Markdown(all, s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one that says %q", err, want)
+		}
 	}
 	_, s = every()
 	s.Tests["TestR05_Gone/R3"] = Test{}

@@ -36,13 +36,14 @@ func coldRestart(t *testing.T, nodes int) {
 	settled(t, s, "nobody", counts(0, 0, 0, 0, 0), fleet.ConditionTrue)
 	before := s.AtRest()
 
-	fault.Inject(s, fault.Kill(services))
-	fault.Heal(s, fault.Kill(services))
-	start := time.Now()
-	s.WaitReady(3)
-	s.Measured("ready after SIGKILL of all services", time.Since(start), time.Minute)
-
-	if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
-		t.Fatalf("the restart changed something: %q", d)
-	}
+	s.Steady(func() {
+		fault.Inject(s, fault.Kill(services))
+		fault.Heal(s, fault.Kill(services))
+		start := time.Now()
+		s.WaitReady(3)
+		s.Measured("ready after SIGKILL of all services", time.Since(start), time.Minute)
+		if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
+			t.Fatalf("the restart changed something: %q", d)
+		}
+	})
 }

@@ -38,7 +38,7 @@ func TestR01_TimeToReady(t *testing.T) {
 		start := time.Now()
 		s.WaitReady(len(services))
 		s.Measured(fmt.Sprintf("ready with %d keys", deployments*devices), time.Since(start), time.Minute)
-		if d := lab.Difference(before, s.MustPicture()); len(d) > 0 {
+		if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
 			t.Fatalf("with %d keys the restart changed something: %q", deployments*devices, d)
 		}
 	}

@@ -32,16 +32,17 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 		t.Fatalf("device-state has %d keys before the fault, want none", got)
 	}
 
-	fault.Inject(s, fault.Kill(services))
-	fault.Heal(s, fault.Kill(services))
-	start := time.Now()
-	s.WaitReady(len(services))
-	s.Measured("ready after SIGKILL of all services", time.Since(start), time.Minute)
-	settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
-
-	if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
-		t.Errorf("the restart changed something: %q", d)
-	}
+	s.Steady(func() {
+		fault.Inject(s, fault.Kill(services))
+		fault.Heal(s, fault.Kill(services))
+		start := time.Now()
+		s.WaitReady(len(services))
+		s.Measured("ready after SIGKILL of all services", time.Since(start), time.Minute)
+		settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
+		if d := lab.Difference(before, s.AtRest()); len(d) > 0 {
+			t.Errorf("the restart changed something: %q", d)
+		}
+	})
 	all := statuses.All()
 	if len(all) == 0 {
 		t.Fatal("no status was recorded")

@@ -70,7 +70,7 @@ func TestR09_StoreRolledBack(t *testing.T) {
 
 	l := newLosing(t, s, 12)
 	for _, bucket := range buckets {
-		l.lose(fault.StoreRollback{Bucket: bucket, Backup: backup}, bucket)
+		l.lose(fault.StoreRollback{Buckets: []string{bucket}, Backup: backup}, bucket)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestR09_OldReportsAreNotBelieved(t *testing.T) {
 
 	devices := fault.Pause(s.Instances("fleet-sim"))
 	fault.Inject(s, devices)
-	fault.Inject(s, fault.StoreRollback{Bucket: fleet.BucketDeviceState, Backup: backup})
+	fault.Inject(s, fault.StoreRollback{Buckets: []string{fleet.BucketDeviceState}, Backup: backup})
 	s.Eventually(20*time.Second, "both statuses to wait for reports", func(ctx context.Context) error {
 		h, err := s.Instances(fleet.ServiceAggregator)[0].Probe(ctx)
 		waits := fleet.Reason{Reason: "Rebuilding", Message: "2 statuses wait until what was lost is rebuilt"}

@@ -32,12 +32,14 @@ func TestR14_ReportStorm(t *testing.T) {
 	settled(t, st.Stack, "hot-0", counts(stormDevices, stormDevices, 0, 0, 0), fleet.ConditionTrue)
 	t.Run("restart", func(t *testing.T) {
 		fault.Inject(st.Stack, fault.Kill(st.services))
+		killed := time.Now()
 		fault.Heal(st.Stack, fault.Kill(st.services))
-		st.ready("after SIGKILL of all services")
+		st.ready("after SIGKILL of all services", killed)
 	})
 	t.Run("connections cut", func(t *testing.T) {
 		aggregator := st.Instances(fleet.ServiceAggregator)
 		passes := st.passes(t, aggregator[0])
+		cut := time.Now()
 		fault.Inject(st.Stack, fault.ConnectionCut(aggregator))
 		st.Eventually(30*time.Second, "the aggregator to read everything again", func(ctx context.Context) error {
 			h, err := aggregator[0].Probe(ctx)
@@ -46,7 +48,7 @@ func TestR14_ReportStorm(t *testing.T) {
 			}
 			return err
 		})
-		st.ready("after a cut of the aggregator's connections")
+		st.ready("after a cut of the aggregator's connections", cut)
 	})
 	n, mean, best := st.storm.Acked()
 	t.Logf("%d reports were acknowledged, %.0f a second, %.0f in the best second", n, mean, best)
@@ -179,10 +181,9 @@ func stormReports(hashes map[fleet.DeploymentName]string) func(fleet.Pair, *rand
 	}
 }
 
-// ready waits until all services are, under the storm, and measures that.
-func (st *storm) ready(when string) {
+// ready waits until all services are, under the storm, and measures that from when they were not.
+func (st *storm) ready(when string, since time.Time) {
 	st.T().Helper()
-	since := time.Now()
 	st.Eventually(60*time.Second, "services ready "+when, func(ctx context.Context) error {
 		for _, i := range st.services {
 			h, err := i.Probe(ctx)

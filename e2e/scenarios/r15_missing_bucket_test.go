@@ -117,6 +117,11 @@ func TestR15_WrongConfigurationIsReported(t *testing.T) {
 	if d := lab.Changed("", before, configurations(t, s)); len(d) > 0 {
 		t.Errorf("buckets were changed: %q", d)
 	}
+	for _, b := range buckets {
+		if n := lastSequence(t, s, b); n != 0 {
+			t.Errorf("%s was written: it is at %d", b, n)
+		}
+	}
 	for _, i := range s.Instances("") {
 		if !i.Running() {
 			t.Errorf("%s ended", i.ID())

@@ -35,7 +35,7 @@ func TestR22_MirrorByHand(t *testing.T) {
 	settled(t, s.Stack, "web", counts(3, 3, 0, 0, 0), fleet.ConditionTrue)
 	s.AtRest()
 	s.NATS.Kill()
-	old := fault.StoreRollback{Bucket: fleet.BucketResources, Backup: s.NATS.Backup()}
+	old := fault.StoreRollback{Buckets: []string{fleet.BucketResources}, Backup: s.NATS.Backup()}
 	s.NATS.Start()
 	s.WaitReady(3)
 	tuned := deployment("tuned", region("south"))

@@ -42,6 +42,7 @@ func TestSoak(t *testing.T) {
 	lab.Report(t, lab.Run{
 		Name: "soak", Command: fmt.Sprintf("make soak DURATION=%s SEED=%d", duration, seed),
 		Result: fmt.Sprintf("%d rounds, %s", len(played), map[bool]string{true: "no violation", false: "failed"}[ok]),
+		Passed: ok,
 	})
 	if ok {
 		return

@@ -126,27 +126,53 @@ func (s *story) outcome(p lab.Picture) map[string]string {
 	return out
 }
 
-// operations are what was written under each key, in order: in desired-state the puts and deletes, of what devices
-// said the deletes, and in the mirror the deletes and the puts of what was there already. Which states of a resource
-// the mirror sees on the way is a matter of time, but it writes none of them twice.
+// operations are what was written under each key and to each resource, in order: in desired-state the puts and
+// deletes, of what devices said the deletes, in the mirror the deletes, and the resources that were created and
+// deleted; and both in the mirror and of resources whatever was written although it said so already, but for the time.
+// Which states of a resource the mirror sees on the way, and how many statuses a change takes, is a matter of
+// time, but none is written twice.
 func (s *story) operations(r record.Recording) map[string]string {
 	out, last := map[string]string{}, map[string]string{}
 	for _, e := range r {
-		if e.Op == nil || e.Op.Kind == record.OpExpire || !strings.Contains(e.Op.Key, s.name+"-") {
+		key, value, kind := s.written(e)
+		if key == "" {
 			continue
 		}
-		key, kind := s.neutral(e.Op.Bucket+"/"+e.Op.Key), string(e.Op.Kind)
 		before, known := last[key]
-		last[key] = e.Op.Value
-		if e.Op.Kind != record.OpDelete && e.Op.Bucket != fleet.BucketDesiredState {
-			if e.Op.Bucket != fleet.BucketResources || !known || before != e.Op.Value {
+		last[key] = value
+		if kind == "" {
+			if !known || before != value {
 				continue
 			}
-			kind = "put again"
+			kind = "written again"
 		}
 		out[key] = strings.TrimSpace(out[key] + " " + kind)
 	}
 	return out
+}
+
+// written returns what an event wrote for the story, under which key: "" for none. The kind is "" when it counts only
+// as a repetition.
+func (s *story) written(e record.Event) (key, value, kind string) {
+	switch {
+	case e.Op != nil && e.Op.Kind != record.OpExpire && strings.Contains(e.Op.Key, s.name+"-"):
+		key, value, kind = s.neutral(e.Op.Bucket+"/"+e.Op.Key), e.Op.Value, string(e.Op.Kind)
+		switch {
+		case e.Op.Kind == record.OpDelete, e.Op.Bucket == fleet.BucketDesiredState:
+		case e.Op.Bucket == fleet.BucketResources:
+			kind = ""
+		default:
+			key = "" // what devices say: they say it again when they are asked
+		}
+	case e.Write != nil && e.Write.Kind != record.WriteListed && strings.HasPrefix(e.Write.Name, s.name+"-"):
+		w := e.Write
+		key, kind = s.neutral(w.Resource+"/"+w.Name), string(w.Kind)
+		value = s.neutral(fmt.Sprint(w.UID, w.Generation, w.Deleting, w.Finalizers, w.Labels, string(w.Spec), string(w.Status)))
+		if w.Kind == record.WriteModified {
+			kind = ""
+		}
+	}
+	return key, value, kind
 }
 
 // differences names what is not as in the reference run.

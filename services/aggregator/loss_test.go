@@ -183,13 +183,16 @@ func TestPoison_ChangesNothingButItself(t *testing.T) {
 	r.put(fleet.BucketDeviceInfo, "info.dev-1", []byte(`{"labels":{"a b":"c"}}`))
 	r.put(fleet.BucketDeviceHeartbeat, "heartbeat.dev-1", []byte(`no JSON`))
 	r.write(fleet.BucketDesiredState, "UPPER.web", []byte(`{}`), nil)
+	if err := r.nc.PublishRequest("$KV.device-heartbeat.heartbeat.dev-2", "$KV.device-info.info.dev-3", []byte(`{}`)); err != nil { // the answer is aimed
+		t.Fatal(err)
+	}
 	r.write(fleet.BucketDesiredState, fleet.AppliedKey("web"), []byte(`{"uid":"uid-web","generation":9}`), nil) // foreign
 	r.eventually("all of it is set aside", func() bool {
 		poison := map[string]int{}
 		for _, s := range a.health().Sources {
 			poison[s.Name] = s.Poison
 		}
-		return poison[fleet.BucketDeviceState] == 5 && poison[fleet.BucketDeviceInfo] == 1 && poison[fleet.BucketDesiredState] == 2
+		return poison[fleet.BucketDeviceState] == 5 && poison[fleet.BucketDeviceInfo] == 2 && poison[fleet.BucketDesiredState] == 2
 	})
 	h := a.health()
 	if !h.Ready {

@@ -71,11 +71,11 @@ func update(path, commit string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(summaryFile, append(doc, '\n'), 0o644); err != nil {
+	text, err := markdown(s) // refuses what does not prove enough: then nothing is written
+	if err != nil {
 		return err
 	}
-	text, err := markdown(s)
-	if err != nil {
+	if err := os.WriteFile(summaryFile, append(doc, '\n'), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(document, []byte(text), 0o644)

@@ -38,6 +38,10 @@ func (f *feed) Begin(p kv.Pass) {
 func (f *feed) Apply(m kv.Message) {
 	f.loss.count(m.Op, 1)
 	f.view.observe(m.Time)
+	if f.announced && m.Op == kv.Put && fleet.IsPubAck(m.Value) {
+		f.aside.Add(m, fleet.ErrPubAck, true) // not even a sign of life
+		return
+	}
 	f.apply(f, m)
 }
 
@@ -46,6 +50,7 @@ func (f *feed) Synced(p kv.Pass) {
 	if f.loss.great() {
 		f.view.empty(f, p)
 	}
+	f.loss.end()
 	f.view.settle(f, true)
 }
 

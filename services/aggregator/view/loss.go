@@ -7,12 +7,13 @@ import (
 )
 
 // loss tells whether a bucket has lost much of what was in view, although it was not created again: it
-// was purged, or restored from a backup. Keys that are none of the bucket are no loss. It belongs to the goroutine of the bucket's reflector.
+// was purged, or restored from a backup. Keys that are none of the bucket are no loss. It belongs to the goroutine of
+// the bucket's reflector.
 type loss struct {
 	created   time.Time // the bucket, in the last pass
 	recreated bool      // the loss is told by that alone
-	restored  bool
-	put, gone int // keys that the pass has brought, and those that it missed
+	restored  bool      // as this pass has found, or one before it that did not come to its end
+	put, gone int       // keys that the pass has brought, and those that it missed
 }
 
 // fraction of a bucket whose loss is great.
@@ -20,8 +21,11 @@ const fraction = 5
 
 func (l *loss) begin(p kv.Pass) {
 	recreated := !l.created.IsZero() && !l.created.Equal(p.Created)
-	*l = loss{created: p.Created, recreated: recreated, restored: p.NewIncarnation}
+	*l = loss{created: p.Created, recreated: recreated, restored: !recreated && (p.NewIncarnation || l.restored)}
 }
+
+// end says that the pass has come to its end, and what it told was heard.
+func (l *loss) end() { l.restored = false }
 
 // count takes note of n more messages that do so.
 func (l *loss) count(op kv.Op, n int) {

@@ -80,6 +80,35 @@ func TestLoss_EmptiedBucketCountsAsANewOne(t *testing.T) {
 	}
 }
 
+// That a bucket was restored from a backup only the first pass can tell: it is remembered until one comes to its end.
+func TestLoss_OutlastsAPassThatIsCut(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		created time.Duration // of the bucket in the pass that is cut, after it was created first
+		want    bool
+	}{
+		{"restored", 0, true},
+		{"created anew", time.Minute, false},
+	} {
+		var l loss
+		created := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		l.begin(kv.Pass{Created: created})
+		l.end()
+		p := kv.Pass{Created: created.Add(c.created), NewIncarnation: true}
+		l.begin(p)
+		p.NewIncarnation = false
+		l.begin(p)
+		if l.great() != c.want {
+			t.Errorf("%s: great is %t after the cut", c.name, l.great())
+		}
+		l.end()
+		l.begin(p)
+		if l.great() {
+			t.Errorf("%s: great for ever", c.name)
+		}
+	}
+}
+
 // What is left after a loss may be older than what the devices said last. In a bucket that was created anew nothing is.
 func TestLoss_ReportsThatAreLeftAreDoubted(t *testing.T) {
 	for _, c := range []struct {

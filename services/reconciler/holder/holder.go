@@ -176,10 +176,29 @@ func (h *Holder) epoch(ctx context.Context, t *kv.Term, epoch uint64) error {
 		}
 		h.behind.Store(false)
 		h.answering.Store(true)
-		if err := h.wait(ctx, t, until(now.Time, wake)); err != nil {
+		if err := h.sleep(ctx, t, until(now.Time, wake)); err != nil {
 			return err
 		}
 	}
+}
+
+// overslept is by how much an alarm must be late to tell that this process did not run.
+const overslept = 2 * time.Second
+
+// sleep is wait, and sees when it took much longer than it should have: the process was frozen, with its machine perhaps.
+// What came in meanwhile is not read yet, so the time that has passed was no quiet.
+func (h *Holder) sleep(ctx context.Context, t *kv.Term, wake time.Duration) error {
+	began := time.Now()
+	err := h.wait(ctx, t, wake)
+	if late := time.Since(began) - wake; wake > 0 && late > overslept {
+		h.cfg.Log.Warn("woke late: what waits for a quiet mirror waits anew", "late", late)
+		h.cfg.View.Do(func(s *plan.State, n view.Now) {
+			if n.Synced { // else everything waits until it is
+				s.Woke(n.Time)
+			}
+		})
+	}
+	return err
 }
 
 // plan computes and measures.

@@ -63,7 +63,7 @@ func (h *Holder) snapshot(t *kv.Term, subject string, req fleet.SnapshotRequest)
 	}
 	snapshot := fleet.Snapshot{
 		AsOf:     now.Seq,
-		Complete: keys.Quarantined || keys.Whole && h.settled(now),
+		Complete: keys.Whole && (keys.Quarantined || h.settled(now)),
 		Entries:  []fleet.SnapshotEntry{},
 	}
 	if req.After == "" && req.Digest != "" && req.Digest == plan.Digest(keys.Entries) {

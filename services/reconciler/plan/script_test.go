@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite the expected lines of testdata/
 //	expired KEY                           in the mirror: the marker of a time to live that ended
 //	put KEY VALUE | del KEY               in desired-state, foreign
 //	after DURATION                        time passes
+//	woke                                  … in which nobody looked
 //	plan                                  shows the plan
 //	apply                                 shows it and writes it
 //	approve [ID]                          approves the hold, the current one unless an id is given
@@ -113,6 +114,8 @@ func (w *world) command(t *testing.T, f []string) string {
 		w.lease(true)
 	case "unlease":
 		w.lease(false)
+	case "woke":
+		w.state.Woke(w.now)
 	case "device":
 		w.setDevice(f[1], parseDevice(f[2:]))
 	case "devices":

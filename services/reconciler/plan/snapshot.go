@@ -16,9 +16,9 @@ type Entry struct {
 // DeviceKeys is what a device is to run.
 type DeviceKeys struct {
 	Entries []Entry // sorted by deployment; never changed once returned
-	// Whole is false when the device must not conclude anything from what is absent: a stored value was
-	// left out because nobody may obey it, or because its delete waits, or a key that the device may have had
-	// is not there because it cannot be made now.
+	// Whole is false when the device must not conclude anything from what is absent: no patcher stands behind
+	// the mirror, so both buckets may be old backups; a stored value was left out because nobody may obey it, or
+	// because its delete waits; or a key that the device may have had is not there because it cannot be made now.
 	Whole       bool
 	Quarantined bool // nothing is to run there, whatever is stored
 }
@@ -36,9 +36,9 @@ func (s *State) DeviceKeys(id fleet.DeviceID, stuck func(fleet.DeploymentName) b
 	case d.presence == unknown:
 		return DeviceKeys{}, fleet.Errorf(fleet.CodeUnavailable, "DeviceUnknown", "the mirror's entry of %s cannot be read", id)
 	case d.quarantined:
-		return DeviceKeys{Whole: true, Quarantined: true}, nil
+		return DeviceKeys{Whole: s.mirror.vouched(), Quarantined: true}, nil
 	}
-	whole, leaving := len(s.unmade) == 0, false
+	whole, leaving := s.mirror.vouched() && len(s.unmade) == 0, false
 	for _, x := range d.pairs {
 		if s.imminent(x) && !stuck(x.deployment.name) {
 			return DeviceKeys{}, fleet.Errorf(fleet.CodeUnavailable, "Converging", "writes for %s are under way: ask again", id)

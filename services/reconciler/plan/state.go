@@ -47,7 +47,8 @@ type mirror struct {
 // whole reports whether the mirror was whole at some time, and has not been set back since: puts need that.
 func (m *mirror) whole() bool { return m.synced.Epoch != 0 && !m.setBack }
 
-// vouched reports whether a patcher stands behind the mirror now: deletes need that. The mirror is whole
+// vouched reports whether a patcher stands behind the mirror now: deletes need that, and so do answers from which a
+// device concludes what it is not to run. The mirror is whole
 // under its own last epoch, and who took that epoch has been seen to renew its lease since the mirror was
 // read. What is in the bucket proves nothing by itself: an old backup holds an epoch and a lease, too. Nor
 // do stamps, when the clocks of servers differ.
@@ -103,6 +104,10 @@ func (s *State) SetBack() {
 
 // Stir says that the mirror was read anew: whatever waits for it to be quiet waits from this time on.
 func (s *State) Stir(at time.Time) { s.mirror.reading, s.mirror.stirred = false, at }
+
+// Woke says that for some time nobody looked at what came in, as in a process that was frozen: what waits for a quiet
+// mirror waits anew.
+func (s *State) Woke(at time.Time) { s.mirror.stirred, s.mirror.confirmed = at, at }
 
 // Lost returns when a value that was in view was last found to be gone without a message, as after a purge;
 // zero means never.

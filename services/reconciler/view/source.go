@@ -22,7 +22,8 @@ type source struct {
 	pass    kv.Pass
 	seq     uint64
 	reached uint64    // the last sequence seen, over passes
-	young   time.Time // since when the stream is what it is: it was created or set back then
+	young   time.Time // since when the stream is what it is: it was created, set back, or first made whole then
+	unwhole bool      // of the mirror: it was not whole when it was last looked at
 }
 
 func (v *View) newSource(b *kv.Bucket, own bool, log *slog.Logger, apply func(*plan.State, plan.Message, time.Time) error) *source {
@@ -61,6 +62,7 @@ func (s *source) Apply(m kv.Message) {
 		s.reached = max(s.reached, m.Revision)
 	}
 	err := s.apply(s.view.state, translate(m), s.view.clock.Now())
+	s.mature()
 	if aside, ok := errors.AsType[*plan.Aside](err); ok {
 		s.aside.Add(m, aside.Err, aside.Kept)
 	} else {
@@ -77,7 +79,21 @@ func (s *source) Synced(p kv.Pass) {
 	if s == s.view.mirror {
 		s.view.state.Stir(s.view.clock.Now())
 	}
+	s.mature()
 	s.view.notify()
+}
+
+// mature takes note of a mirror that becomes whole before our eyes: only from then on can anything be concluded from what
+// is not in it. In an outage of the apiserver a new mirror would be old before it has its first entry.
+func (s *source) mature() {
+	if s != s.view.mirror || !s.synced {
+		return
+	}
+	unwhole := !s.view.state.MirrorWhole()
+	if s.unwhole && !unwhole {
+		s.young = newest(s.young, s.view.clock.Now())
+	}
+	s.unwhole = unwhole
 }
 
 // Lost implements [kv.View].

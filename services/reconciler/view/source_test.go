@@ -86,3 +86,30 @@ func TestSource_IsYoungAgain(t *testing.T) {
 	v.desired.Apply(kv.Message{Key: "d1.web", Op: kv.Swept})
 	check("a value is gone", 0, 0)
 }
+
+// Nothing can be concluded from a mirror before it is whole: its youth begins then.
+func TestSource_IsYoungWhenTheMirrorBecomesWhole(t *testing.T) {
+	synced := kv.Message{Key: fleet.KeySynced, Value: []byte(`{"epoch":7}`), Revision: 90, Header: nats.Header{fleet.HeaderEpoch: []string{"7"}}}
+	for _, c := range []struct {
+		name  string
+		feed  func(s *source, p kv.Pass)
+		young bool
+	}{
+		{"whole when first read", func(s *source, p kv.Pass) { s.Apply(synced); s.Synced(p) }, false},
+		{"made whole later", func(s *source, p kv.Pass) { s.Synced(p); s.Apply(synced) }, true},
+		{"made whole between two readings", func(s *source, p kv.Pass) { s.Synced(p); s.Lost(nil); s.Begin(p); s.Apply(synced); s.Synced(p) }, true},
+		{"whole all along", func(s *source, p kv.Pass) { s.Apply(synced); s.Synced(p); s.Begin(p); s.Apply(synced); s.Synced(p) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v := unread()
+			p := kv.Pass{Number: 1, Barrier: 100, Created: time.Now().Add(-time.Hour)}
+			v.mirror.Begin(p)
+			c.feed(v.mirror, p)
+			v.Do(func(_ *plan.State, n Now) {
+				if young := n.Time.Sub(n.Mirror) < time.Minute; young != c.young {
+					t.Errorf("young %t, want %t", young, c.young)
+				}
+			})
+		})
+	}
+}
