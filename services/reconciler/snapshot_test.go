@@ -31,6 +31,7 @@ func TestSnapshot_PagesDigestAndWhoAsks(t *testing.T) {
 	r := s.start(settings{instance: "one", incompleteFor: 0})
 	s.rest(r)
 
+	s.complete("big")
 	hashes, after, pages := map[fleet.DeploymentName]string{}, fleet.DeploymentName(""), 0
 	for {
 		page := s.answered("big", fleet.SnapshotRequest{After: after})
@@ -64,7 +65,7 @@ func TestSnapshot_PagesDigestAndWhoAsks(t *testing.T) {
 	if got := s.answered("small", fleet.SnapshotRequest{}); len(got.Entries) != 1 || got.Entries[0].Deployment != "web" {
 		t.Errorf("small is told %+v", got.Entries)
 	}
-	if got := s.answered("out", fleet.SnapshotRequest{}); !got.Complete || len(got.Entries) != 0 {
+	if got := s.complete("out"); len(got.Entries) != 0 {
 		t.Errorf("a quarantined device is told %+v", got)
 	}
 	if _, err := s.ask("nobody", fleet.SnapshotRequest{}); fleet.CodeOf(err) != fleet.CodeNotFound {
@@ -81,16 +82,16 @@ func TestSnapshot_IncompleteWhileAStreamIsYoung(t *testing.T) {
 	s.device("out", func(e *fleet.MirrorDevice) { e.Quarantined = true })
 	s.deployment("web", 1, "a", nil)
 	s.whole()
-	r := s.start(settings{instance: "one", incompleteFor: 3 * time.Second})
+	r := s.start(settings{instance: "one", incompleteFor: 6 * time.Second})
 	s.rest(r)
 	if got := s.answered("d1", fleet.SnapshotRequest{}); got.Complete || len(got.Entries) != 1 {
 		t.Errorf("of a young stream: %+v", got)
 	}
-	if got := s.answered("out", fleet.SnapshotRequest{}); !got.Complete {
-		t.Error("a quarantined device must be told at once")
+	s.complete("out") // a quarantined device need not wait until the stream is old
+	if got := s.answered("d1", fleet.SnapshotRequest{}); got.Complete {
+		t.Error("of a young stream, when another device was answered completely")
 	}
-	complete := func() bool { return s.answered("d1", fleet.SnapshotRequest{}).Complete }
-	fleettest.Eventually(t, soon, "it becomes complete", complete)
+	s.complete("d1")
 	if _, err := s.nc.Request("$JS.API.STREAM.PURGE."+fleet.StreamName(fleet.BucketDesiredState), nil, soon); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func TestSnapshot_IncompleteWhileAStreamIsYoung(t *testing.T) {
 		got, err := s.ask("d1", fleet.SnapshotRequest{})
 		return err == nil && len(got.Entries) == 1 && !got.Complete
 	})
-	fleettest.Eventually(t, soon, "it becomes complete again", complete)
+	s.complete("d1")
 }
 
 func TestSnapshot_AWholeFleetAsksAtOnce(t *testing.T) {

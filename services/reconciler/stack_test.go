@@ -319,6 +319,16 @@ func (s *stack) answered(device string, req fleet.SnapshotRequest) fleet.Snapsho
 	return snapshot
 }
 
+// complete asks until the answer is complete: once the mirror's lease was seen to be renewed.
+func (s *stack) complete(device string) (snapshot fleet.Snapshot) {
+	s.t.Helper()
+	fleettest.Eventually(s.t, soon, device+" is answered completely", func() bool {
+		snapshot = s.answered(device, fleet.SnapshotRequest{})
+		return snapshot.Complete
+	})
+	return snapshot
+}
+
 // tap sees every write to desired-state as the server republishes it.
 type tap struct {
 	mu      sync.Mutex
