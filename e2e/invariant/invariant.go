@@ -10,6 +10,9 @@
 //   - Sequences are compared within one incarnation of a stream. A bucket that was deleted, emptied or restored,
 //     or of which a fault says that it loses something, begins anew; what was derived from it before stays elsewhere.
 //   - What the recorder learned from a list and not from a watch may have been so for a while.
+//
+// That the order of messages does not matter has no checker: a recording knows one order only. It is a property of the
+// aggregator's package projection, and tested there.
 package invariant
 
 import (
@@ -49,12 +52,14 @@ func rules() []rule {
 		{"fence", "no write to a fenced bucket is accepted under another epoch than the newest", fence},
 		{"no-flap", "while a wish is constant it is written at most once, and never deleted and put back", noFlap},
 		{"no-early-delete", "a desired key is deleted only while a patcher vouches for the mirror, and for a cause that holds", noEarlyDelete},
+		{"garbage", "a key of a device is deleted only when the device leaves, or the key has belonged to nothing for long", garbage},
 		{"brake", "no more keys than the brake lets pass are deleted for doubtful causes, unless somebody approved it", brake},
 		{"no-op", "while nobody changes an input nothing is written", noOp},
 		{"scope", "at rest the desired keys are those of the pairs in scope, with canonical values", scope},
 		{"truth-of-status", "at rest the counts of a status are the fold of desired keys and reports", truthOfStatus},
 		{"poison-isolation", "at rest beside malformed entries every other pair is counted as if they were not there", poisonIsolation},
 		{"no-false-running", "no status ever counts more devices as running than have said so of what they are to run then", noFalseRunning},
+		{"silence-means-stale", "a status counts as stale those devices that have been silent for so long, and no others", silenceMeansStale},
 		{"observed-generation", "observedGeneration never decreases and never exceeds the generation", observedGeneration},
 		{"ready-means-applied", "a status says Ready only of a generation that is in desired-state", readyMeansApplied},
 		{"status-adds-up", "the counts of every status add up, and Ready says what they say", statusAddsUp},
@@ -62,6 +67,7 @@ func rules() []rule {
 		{"bounded-cost", "the consumers of a stream are bounded by the instances that read it", boundedCost},
 		{"audit", "every acknowledged put is in its stream or superseded", audit},
 		{"quiescence", "from rest on nothing is written until something happens", quiescence},
+		{"complete-snapshot", "at rest whoever is in step with a bucket has every key of it in view, and no other", completeSnapshot},
 	}
 }
 

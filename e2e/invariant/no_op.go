@@ -10,15 +10,16 @@ import (
 // noOp: between the begin and the end of a steady time no resource is added, modified or deleted, and no message
 // is put or deleted in a bucket, except
 //
-//   - under keys that begin with "_",
+//   - under keys that begin with "_"; but what they keep beside "_lease" and "_epoch" is not put again with the very
+//     value that stands there,
 //   - heartbeats,
 //   - an info or report with the very bytes of the one before: agents say everything again when they connect.
 //
 // (Design, section 3: restarting any of the services without a change of input causes zero writes.)
 //
 // An operation is in the steady time when the server's stamp is and it was recorded after the begin. What was
-// listed is no write, and what expires was written before. An info or report counts as repeated when the one
-// before it may not have been seen.
+// listed is no write, and what expires was written before. An info or report counts as repeated, and book-keeping
+// as changed, when the value before it may not have been seen, or the bucket lost something.
 func noOp(h *history) []Violation {
 	times := steadyTimes(h.events)
 	if len(times) == 0 {
@@ -35,13 +36,13 @@ func noOp(h *history) []Violation {
 			continue
 		}
 		for _, s := range h.streams[bucket] {
-			found = append(found, s.noOp(times)...)
+			found = append(found, h.noWrites(s, times)...)
 		}
 	}
 	return found
 }
 
-func (s *stream) noOp(times []steady) []Violation {
+func (h *history) noWrites(s *stream, times []steady) []Violation {
 	var found []Violation
 	repeats := s.bucket == fleet.BucketDeviceInfo || s.bucket == fleet.BucketDeviceState
 	last := map[string]*operation{}
@@ -49,7 +50,13 @@ func (s *stream) noOp(times []steady) []Violation {
 		o := &s.ops[i]
 		before := last[o.Key]
 		last[o.Key] = o
-		if fleet.IsReserved(o.Key) || o.Kind == record.OpExpire || !inSteady(times, o.event, o.stamp()) {
+		if o.Kind == record.OpExpire || !inSteady(times, o.event, o.stamp()) {
+			continue
+		}
+		if fleet.IsReserved(o.Key) {
+			if h.isKeptAgain(before, o) {
+				found = append(found, violation(o.event, "%s: %s was put at revision %d and again at %d with the same value in a steady time", s.bucket, o.Key, before.Revision, o.Revision))
+			}
 			continue
 		}
 		if repeats && o.Kind == record.OpPut && o.repeats(before) {
@@ -66,6 +73,13 @@ func (o *operation) repeats(before *operation) bool {
 		return o.unseen > 0
 	}
 	return before.Kind == record.OpPut && before.Value == o.Value || before.unseen != o.unseen
+}
+
+// isKeptAgain reports whether book-keeping was put with the value that it had, which makes nobody a holder.
+func (h *history) isKeptAgain(before, o *operation) bool {
+	return o.Key != fleet.KeyLease && o.Key != fleet.KeyEpoch && o.Kind == record.OpPut &&
+		before != nil && before.Kind == record.OpPut && before.Value == o.Value && before.unseen == o.unseen &&
+		!h.lost(o.Bucket, before.at.Add(-writeSlack), o.at.Add(lossSlack))
 }
 
 // steady is a steady time.

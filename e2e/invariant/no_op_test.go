@@ -29,6 +29,10 @@ func TestNoOp(t *testing.T) {
 		{"an info is deleted", during(func(s *script) {
 			s.op(record.Op{Bucket: fleet.BucketDeviceInfo, Key: "info.pi-1", Kind: record.OpDelete})
 		}), "delete of info.pi-1"},
+		{"what is applied is recorded again", during(func(s *script) { s.applied(webUID, 1) }), "_applied.web was put at revision 105 and again at 106 with the same value"},
+		{"_synced again", during(func(s *script) {
+			s.own(fleet.BucketResources, fleet.KeySynced, encoded(fleet.Synced{Epoch: s.epochs[fleet.BucketResources]}))
+		}), "_synced was put at revision"},
 		{"without an end", func(s *script) { s.steady(false); s.after(time.Second).desire("pi-1", wanted) }, "put of pi-1.web"},
 		{"recorded after the end", func(s *script) {
 			s.steady(false)
@@ -37,7 +41,14 @@ func TestNoOp(t *testing.T) {
 			s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: "pi-1.web", Stamp: at})
 		}, "put of pi-1.web"},
 
-		{"book-keeping", during(func(s *script) { s.vouch(); s.applied(webUID, 1) }), ""},
+		{"book-keeping", during(func(s *script) { s.vouch(); s.take(fleet.BucketLeases, "aggregator-1"); s.applied(webUID, 2) }), ""},
+		{"a record again after one that was not seen", during(func(s *script) {
+			s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: "_applied.web", Value: encoded(fleet.Applied{UID: webUID, Generation: 1}), Epoch: 1, Missed: 1})
+		}), ""},
+		{"a record again after a loss", during(func(s *script) {
+			s.fault("purge", "", fleet.BucketDesiredState)
+			s.applied(webUID, 1)
+		}), ""},
 		{"a heartbeat", during(func(s *script) { s.put(fleet.BucketDeviceHeartbeat, "heartbeat.pi-1", "{}") }), ""},
 		{"a report again", during(func(s *script) { s.report("pi-1", fleet.PhaseRunning, wanted) }), ""},
 		{"a report again after one that was not seen", during(func(s *script) {

@@ -11,18 +11,21 @@ import (
 	"harmony.dev/fleet"
 )
 
-// quiescence: from a rest with every service ready until something happens, there is no fenced operation on a key
-// that does not begin with "_", and no write of a status. (Invariants: inputs stable, then silence.)
+// quiescence: from a rest with every service ready until something happens, there is no fenced operation, and no
+// write of a status. Only what holders do to stay or become such is none: on "_lease" and "_epoch", and a
+// "_synced" that is another one, as it names the epoch that was taken since. (Invariants: inputs stable, then silence.)
 //
 // What happens: any other write to a resource, a fault, a process event, an event of a stream, an operation without
 // an epoch except a heartbeat and an info or report that says what it said before, an acknowledged write of the
-// scenario. What the services do by the clock is no breach, and ends the time too: a doubtful delete or a hold,
-// which waited for a quiet mirror, and a status that changes because a device fell silent or is heard of again.
+// scenario. What the services do by the clock is no breach, and ends the time too: a doubtful delete, or a hold that
+// is another one than before, which waited for a quiet mirror, and a status that changes because a device fell
+// silent or is heard of again. A "_hold" or "_synced" counts as another one when messages of its bucket were not seen
+// since the one before it.
 //
 // What is recorded within [deliverySlack] after a breach may have been its cause. Of each time only the first
 // breach is reported.
 func quiescence(h *history) []Violation {
-	q := silence{resources: map[string]*record.Write{}, values: map[written]string{}}
+	q := silence{resources: map[string]*record.Write{}, values: map[written]string{}, kept: map[written]string{}}
 	for i, e := range h.events {
 		q.settle(e.At)
 		q.apply(i, e)
@@ -40,6 +43,7 @@ type silence struct {
 	versions  map[string]string // of the resources at the rest
 	resources map[string]*record.Write
 	values    map[written]string // of the agents' keys
+	kept      map[written]string // of those of the services that begin with "_"
 	breach    *Violation         // not known yet to have no cause
 	at        time.Time
 	found     []Violation
@@ -88,25 +92,33 @@ func (q *silence) operation(i int, e record.Event) {
 	case o.Bucket == fleet.BucketDeviceHeartbeat:
 	case slices.Contains(fencedBuckets(), o.Bucket):
 		q.owned(i, e.At, o)
-	default:
-		key := written{bucket: o.Bucket, key: o.Key}
-		if before, known := q.values[key]; !known || o.Kind != record.OpPut || before != o.Value {
-			q.stir()
-		}
-		delete(q.values, key)
-		if o.Kind == record.OpPut {
-			q.values[key] = o.Value
-		}
+	case changes(q.values, o):
+		q.stir()
 	}
+}
+
+// changes takes in the value of an operation, and reports whether it may be another one than before.
+func changes(values map[written]string, o *record.Op) bool {
+	key := written{bucket: o.Bucket, key: o.Key}
+	before, known := values[key]
+	delete(values, key)
+	if o.Kind == record.OpPut {
+		values[key] = o.Value
+	}
+	return !known || o.Kind != record.OpPut || before != o.Value
 }
 
 // owned takes in an operation on a bucket that a service owns.
 func (q *silence) owned(i int, at time.Time, o *record.Op) {
+	if o.Missed > 0 {
+		maps.DeleteFunc(q.kept, func(k written, _ string) bool { return k.bucket == o.Bucket })
+	}
+	another := fleet.IsReserved(o.Key) && changes(q.kept, o)
 	switch {
 	case !o.Stamp.IsZero() && o.Stamp.Before(q.since):
-	case o.Key == fleet.KeyHold, o.Epoch == 0 && !fleet.IsReserved(o.Key), o.Cause.Doubtful():
+	case o.Key == fleet.KeyLease, o.Key == fleet.KeyEpoch, o.Key == fleet.KeySynced && another:
+	case o.Key == fleet.KeyHold && another, o.Epoch == 0, o.Cause.Doubtful():
 		q.stir()
-	case fleet.IsReserved(o.Key):
 	default:
 		q.broken(at, violation(i, "%s: %s of %s at revision %d, though nothing had happened since the stack was at rest", o.Bucket, o.Kind, o.Key, o.Revision))
 	}

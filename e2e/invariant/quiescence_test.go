@@ -26,6 +26,19 @@ func TestQuiescence(t *testing.T) {
 		{"a desired value", atRest(rewrite), "put of pi-1.web"},
 		{"a certain delete", atRest(func(s *script) { s.remove("pi-1", fleet.CauseEdited) }), "delete of pi-1.web"},
 		{"an entry of the mirror", atRest(func(s *script) { s.mirror(fleet.KindDevice, "pi-1") }), "fleet-resources: put of device.pi-1"},
+		{"what is applied is recorded again", atRest(func(s *script) { s.applied(webUID, 1) }), "put of _applied.web"},
+		{"another generation is recorded as applied", atRest(func(s *script) { s.applied(webUID, 2) }), "put of _applied.web"},
+		{"the record goes", atRest(func(s *script) {
+			s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: "_applied.web", Kind: record.OpDelete, Epoch: s.epochs[fleet.BucketDesiredState]})
+		}), "delete of _applied.web"},
+		{"a hold again", func(s *script) {
+			s.own(fleet.BucketDesiredState, fleet.KeyHold, `{"id":"h"}`)
+			atRest(func(s *script) { s.own(fleet.BucketDesiredState, fleet.KeyHold, `{"id":"h"}`) })(s)
+		}, "put of _hold"},
+		{"_synced again", atRest(func(s *script) {
+			s.own(fleet.BucketResources, fleet.KeySynced, encoded(fleet.Synced{Epoch: s.epochs[fleet.BucketResources]}))
+		}), "put of _synced"},
+		{"a fence by itself", atRest(func(s *script) { s.own(fleet.BucketDesiredState, "_fence", "x") }), "put of _fence"},
 		{"a status", atRest(func(s *script) { s.say(status(1, 1, 0, 1)) }), "status of Deployment web was written"},
 		{"a status of a device", atRest(func(s *script) { deviceStatus(s, `{"agentVersion":"2"}`) }), "status of Device pi-1"},
 		{"only the first of each time", atRest(func(s *script) { rewrite(s); s.after(5 * time.Second); s.say(status(1, 1, 0, 1)) }), "put of pi-1.web"},
@@ -40,7 +53,29 @@ func TestQuiescence(t *testing.T) {
 
 		{"nothing", atRest(func(*script) {}), ""},
 		{"not at rest", func(s *script) { s.restReady(false); rewrite(s) }, ""},
-		{"book-keeping", atRest(func(s *script) { s.vouch(); s.applied(webUID, 1) }), ""},
+		{"a lease, an epoch, and that it is served", atRest(func(s *script) { s.lease(fleet.BucketDesiredState, "reconciler-1"); s.vouch() }), ""},
+		{"the lease ends", atRest(func(s *script) {
+			s.op(record.Op{Bucket: fleet.BucketLeases, Key: fleet.KeyLease, Kind: record.OpExpire})
+		}), ""},
+		{"what is applied is recorded after an edit", atRest(func(s *script) {
+			s.applied(webUID, 2)
+			s.change(fleet.KindDeployment, web, func(w *record.Write) { w.Generation++ })
+		}), ""},
+		{"that the deletes wait is recorded before the hold", atRest(func(s *script) {
+			s.own(fleet.BucketDesiredState, "_applied.web", encoded(fleet.Applied{UID: webUID, Generation: 1, Held: "h"}))
+			s.own(fleet.BucketDesiredState, fleet.KeyHold, `{"id":"h"}`)
+		}), ""},
+		{"a hold is approved", func(s *script) {
+			s.own(fleet.BucketDesiredState, fleet.KeyHold, `{"id":"h"}`)
+			atRest(func(s *script) { s.own(fleet.BucketDesiredState, fleet.KeyHold, `{"id":"h","approved":true}`) })(s)
+		}, ""},
+		{"a hold again after a message that was not seen", func(s *script) {
+			s.own(fleet.BucketDesiredState, fleet.KeyHold, `{"id":"h"}`)
+			atRest(func(s *script) {
+				s.op(record.Op{Bucket: fleet.BucketDesiredState, Key: fleet.KeyLease, Missed: 1})
+				s.own(fleet.BucketDesiredState, fleet.KeyHold, `{"id":"h"}`)
+			})(s)
+		}, ""},
 		{"after an edit", atRest(func(s *script) {
 			s.change(fleet.KindDeployment, web, func(w *record.Write) { w.Generation++ })
 			rewrite(s)

@@ -213,6 +213,13 @@ func (s *script) report(device string, phase fleet.Phase, value string) {
 	s.put(fleet.BucketDeviceState, "state."+device+"."+web, report(phase, value))
 }
 
+// beat has devices send a heartbeat.
+func (s *script) beat(devices ...string) {
+	for _, name := range devices {
+		s.put(fleet.BucketDeviceHeartbeat, "heartbeat."+name, "{}")
+	}
+}
+
 // counts are running, failed, pending, stale ones that ran, failed, were pending.
 func status(generation int64, counts ...int) fleet.DeploymentStatus {
 	c := append(counts, make([]int, 6-len(counts))...)
@@ -273,7 +280,7 @@ func (s *script) restReady(ready bool) {
 func (s *script) steady(end bool) { s.add(record.Event{Steady: &record.Steady{End: end}}) }
 
 // settled is a stack in which web runs on pi-1 and pi-2, both in the north, and not on pi-3 in the south. It is an
-// hour ago that anything happened.
+// hour ago that anything happened; the devices have just been heard of.
 func settled() *script {
 	s := newScript()
 	for _, service := range fleet.Services() {
@@ -284,7 +291,7 @@ func settled() *script {
 	s.take(fleet.BucketLeases, "aggregator-1")
 	for name, region := range map[string]string{"pi-1": "north", deviceTwo: "north", "pi-3": "south"} {
 		s.put(fleet.BucketDeviceInfo, "info."+name, `{"labels":{"region":"`+region+`"}}`)
-		s.put(fleet.BucketDeviceHeartbeat, "heartbeat."+name, "{}")
+		s.beat(name)
 		s.write(record.WriteAdded, device(name, region))
 		s.mirror(fleet.KindDevice, name)
 	}
@@ -299,6 +306,7 @@ func settled() *script {
 	s.report(deviceTwo, fleet.PhaseRunning, value(webUID, oldScore))
 	s.after(time.Second).say(status(1, 2))
 	s.after(time.Hour).lease(fleet.BucketResources, "patcher-1")
+	s.beat("pi-1", deviceTwo, "pi-3")
 	return s
 }
 

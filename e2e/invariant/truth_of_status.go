@@ -17,8 +17,7 @@ import (
 //   - running with staleLastKnown.running is the number of its pairs whose report says Running with the hash of
 //     the very value of the key, which is fenced and of the Deployment's uid; likewise failed. All others are
 //     pending: no report, one about another value, a value that cannot be trusted.
-//   - stale is the sum of staleLastKnown. Which devices are stale is not computed: it takes the thresholds that the
-//     services were started with.
+//   - stale is the sum of staleLastKnown. Which devices are stale is judged by silence-means-stale.
 //   - lastError is of a pair that failed, of the one with the greatest time and name when none of those is stale,
 //     and missing iff failed is 0.
 //   - Ready is True when the generation is observed, nothing failed or is pending, each stale pair ran at last,

@@ -20,6 +20,7 @@ type Event struct {
 	Write   *Write    `json:"write,omitempty"`
 	Process *Process  `json:"process,omitempty"`
 	Health  *Health   `json:"health,omitempty"`
+	View    *View     `json:"view,omitempty"`
 	Fault   *Fault    `json:"fault,omitempty"`
 	Ack     *Ack      `json:"ack,omitempty"`
 	Seen    *Seen     `json:"seen,omitempty"`
@@ -131,6 +132,17 @@ type Health struct {
 	Held     bool           `json:"held,omitempty"`   // it holds its lease
 	Poison   int            `json:"poison,omitempty"` // entries it has set aside
 	Pass     uint64         `json:"pass,omitempty"`   // how often it began to read a source, of all of them
+}
+
+// View is what an instance said that it has in view of a bucket, recorded when it changed. All that it says at one time
+// is recorded at once: what it is not recorded to have said then of another bucket is what it had said before.
+type View struct {
+	Service  string `json:"service"`
+	Instance string `json:"instance"`
+	Bucket   string `json:"bucket"`
+	Synced   bool   `json:"synced"`   // it is in step with the bucket
+	Sequence uint64 `json:"sequence"` // of the last message of the stream that is in view
+	Entries  int    `json:"entries"`  // keys that have a value and are no book-keeping
 }
 
 // Fault is a fault that was injected or healed.

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"harmony.dev/fleet"
@@ -11,7 +12,7 @@ import (
 
 // sampleHealth asks every instance how it is, again and again, and records what changed.
 func (r *Recorder) sampleHealth(ctx context.Context) {
-	last := map[string]string{}
+	last, seen := map[string]string{}, map[string]View{}
 	for pause(ctx, 500*time.Millisecond) {
 		for _, service := range fleet.Services() {
 			all, err := rpc.CallEvery[struct{}, fleet.Health](ctx, r.cfg.NATS, fleet.HealthEndpoint(service), struct{}{}, 200*time.Millisecond)
@@ -24,6 +25,12 @@ func (r *Recorder) sampleHealth(ctx context.Context) {
 					last[h.Instance] = text
 					r.Add(Event{Health: e})
 				}
+				for _, v := range views(h) {
+					if of := v.Instance + " " + v.Bucket; seen[of] != v {
+						seen[of] = v
+						r.Add(Event{View: &v})
+					}
+				}
 			}
 		}
 	}
@@ -35,6 +42,17 @@ func summary(h fleet.Health) *Health {
 	for _, s := range h.Sources {
 		out.Poison += s.Poison
 		out.Pass += s.Pass
+	}
+	return out
+}
+
+// views returns what an instance has in view of the buckets that it reads.
+func views(h fleet.Health) []View {
+	var out []View
+	for _, s := range h.Sources {
+		if slices.Contains(Buckets(), s.Name) {
+			out = append(out, View{Service: h.Service, Instance: h.Instance, Bucket: s.Name, Synced: s.Synced, Sequence: s.Seq, Entries: s.Entries})
+		}
 	}
 	return out
 }
