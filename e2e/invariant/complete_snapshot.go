@@ -27,8 +27,8 @@ const (
 // between the message that changed a key last and the next message that may change one: whether a view that lies behind
 // was whole in its time is not said. Later it is not compared, as a key may be purged by hand, of which no trace is
 // left in a recording. Nothing is concluded of a bucket in which something was written after the picture was taken, or
-// lost since [noticeSlack] before the instance said so. Heartbeats are in no picture, so that views of them are not judged; nor are those of the
-// apiserver, which have no sequence.
+// lost since [noticeSlack] before the instance said so. Heartbeats are in no picture, so that views of them are not
+// judged; nor are those of the apiserver, which have no sequence.
 func completeSnapshot(h *history) []Violation {
 	var found []Violation
 	said, answered := map[viewed]moment{}, map[string]time.Time{}
