@@ -343,13 +343,3 @@ func (n *NATS) Keys(ctx context.Context, bucket string) (map[string]Entry, error
 	}
 	return all, err
 }
-
-// FreePort finds a TCP port of 127.0.0.1 that nothing listens on.
-func FreePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}

@@ -1,0 +1,14 @@
+package lab
+
+import "testing"
+
+func TestFreePort_IsAnotherOneEachTime(t *testing.T) {
+	seen := map[int]bool{}
+	for range 100 {
+		port := FreePort(t)
+		if seen[port] || port < firstPort || port >= lastPort {
+			t.Errorf("port %d, given before: %t", port, seen[port])
+		}
+		seen[port] = true
+	}
+}
