@@ -91,6 +91,7 @@ func TestJourney_ApplyToDevice(t *testing.T) {
 
 // TestJourney_Examples runs the examples on devices that accept every type of score they use.
 func TestJourney_Examples(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	s.StartServices()
 	s.StartDevices(8)
@@ -106,6 +107,7 @@ func TestJourney_Examples(t *testing.T) {
 
 // TestJourney_BadDeploymentDoesNotDisturb applies what admission refuses and what it cannot refuse.
 func TestJourney_BadDeploymentDoesNotDisturb(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	s.StartServices()
 	s.StartDevices(4)

@@ -15,6 +15,7 @@ import (
 // Budget:  ready within 60 s, the same status again within 20 s from then.
 // Found:   -
 func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	services := s.StartServices()
 	const n = 5

@@ -26,6 +26,7 @@ var buckets = []string{
 // Budget:  ready within 60 s.
 // Found:   -
 func TestR15_MissingBucketsAreCreatedOnce(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	services := s.StartServices()
 	before := configurations(t, s)
@@ -66,6 +67,7 @@ func configurations(t *testing.T, s *lab.Stack) map[string]string {
 // Budget:  recovered within 60 s.
 // Found:   -
 func TestR15_JetStreamNotEnabled(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{NoStream: true})
 	var services []*lab.Instance
 	for _, name := range fleet.Services() {
@@ -90,6 +92,7 @@ func TestR15_JetStreamNotEnabled(t *testing.T) {
 // Budget:  reported within 60 s.
 // Found:   -
 func TestR15_WrongConfigurationIsReported(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	js := s.NATS.JetStream()
 	for _, b := range buckets {

@@ -20,6 +20,7 @@ import (
 // Budget:  said within 10 s; ready within 20 s of the return of NATS, the statuses right 20 s later.
 // Found:   -
 func TestR21_NATSAway(t *testing.T) {
+	t.Parallel()
 	const devices = 12
 	s := lab.New(t, lab.Options{})
 	startPatient(s, r21Interval, r21StaleAfter, r21Grace)
