@@ -167,7 +167,8 @@ func TestR11_PoisonedReports(t *testing.T) {
 	}
 }
 
-// logged checks that the log of the aggregator tells of every entry set aside once.
+// logged checks that the log of the aggregator tells of every entry set aside, and not of every write: once, and once more
+// when in between the agents were asked to say everything again, and an entry was good for a moment.
 func logged(t *testing.T, s *lab.Stack, services []*lab.Instance, want int) {
 	t.Helper()
 	lines := 0
@@ -181,7 +182,7 @@ func logged(t *testing.T, s *lab.Stack, services []*lab.Instance, want int) {
 		}
 		lines += strings.Count(string(log), "entry set aside")
 	}
-	if lines != want {
-		t.Errorf("%d lines in the log, want one for each of %d entries", lines, want)
+	if lines < want || lines > 2*want {
+		t.Errorf("%d lines in the log, want one or two for each of %d entries", lines, want)
 	}
 }
