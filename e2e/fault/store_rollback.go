@@ -17,7 +17,7 @@ type StoreRollback struct {
 func (StoreRollback) Name() string { return "store-rollback" }
 
 // Target implements [Fault].
-func (f StoreRollback) Target() string { return strings.Join(f.Buckets, " ") }
+func (f StoreRollback) Target() string { return strings.Join(f.Buckets, ", ") }
 
 // Loses implements [Loser].
 func (f StoreRollback) Loses() []string { return f.Buckets }

@@ -52,21 +52,28 @@ type brakeLimits struct {
 // brakeFlags returns the loosest limits of all reconcilers that were started.
 func brakeFlags(events record.Recording) brakeLimits {
 	limits := brakeLimits{window: 10 * time.Minute, percent: 20, min: 10}
-	for _, e := range events {
-		if e.Process == nil || e.Process.Service != fleet.ServiceReconciler {
-			continue
-		}
-		if d, err := time.ParseDuration(flag(e.Process.Args, "brake-window")); err == nil {
+	for _, args := range startedWith(events, fleet.ServiceReconciler) {
+		if d, err := time.ParseDuration(flag(args, "brake-window")); err == nil {
 			limits.window = min(limits.window, d)
 		}
-		if n, err := strconv.Atoi(flag(e.Process.Args, "brake-percent")); err == nil {
+		if n, err := strconv.Atoi(flag(args, "brake-percent")); err == nil {
 			limits.percent = max(limits.percent, n)
 		}
-		if n, err := strconv.Atoi(flag(e.Process.Args, "brake-min")); err == nil {
+		if n, err := strconv.Atoi(flag(args, "brake-min")); err == nil {
 			limits.min = max(limits.min, n)
 		}
 	}
 	return limits
+}
+
+// startedWith returns the arguments of the processes of a service that were started.
+func startedWith(events record.Recording, service string) (all [][]string) {
+	for _, e := range events {
+		if p := e.Process; p != nil && p.Kind == record.ProcessStarted && p.Service == service {
+			all = append(all, p.Args)
+		}
+	}
+	return all
 }
 
 // flag returns the last value of a flag, "" when it is not among the arguments.

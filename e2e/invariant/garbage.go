@@ -52,11 +52,8 @@ func deviceBuckets() []string {
 // orphanFlag returns the least patience with orphans of all aggregators that were started.
 func orphanFlag(events record.Recording) time.Duration {
 	least := time.Hour
-	for _, e := range events {
-		if e.Process == nil || e.Process.Service != fleet.ServiceAggregator {
-			continue
-		}
-		if d, err := time.ParseDuration(flag(e.Process.Args, "orphan-after")); err == nil {
+	for _, args := range startedWith(events, fleet.ServiceAggregator) {
+		if d, err := time.ParseDuration(flag(args, "orphan-after")); err == nil {
 			least = min(least, d)
 		}
 	}

@@ -110,13 +110,6 @@ func (h *history) lost(bucket string, from, to time.Time) bool {
 	return i < len(times) && !times[i].After(to)
 }
 
-func buckets() []string {
-	return []string{
-		fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketLeases,
-		fleet.BucketDeviceInfo, fleet.BucketDeviceState, fleet.BucketDeviceHeartbeat,
-	}
-}
-
 func fencedBuckets() []string {
 	return []string{fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketLeases}
 }

@@ -31,7 +31,7 @@ func noOp(h *history) []Violation {
 			found = append(found, violation(i, "%s %s was %s in a steady time", w.Resource, w.Name, w.Kind))
 		}
 	}
-	for _, bucket := range buckets() {
+	for _, bucket := range record.Buckets() {
 		if bucket == fleet.BucketDeviceHeartbeat {
 			continue
 		}

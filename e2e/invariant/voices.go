@@ -17,21 +17,17 @@ type patience struct{ interval, staleAfter, silenceAfter, tick time.Duration }
 func patienceFlags(events record.Recording) (least, most patience) {
 	usual := patience{30 * time.Second, 90 * time.Second, 5 * time.Minute, time.Second}
 	least, most = usual, usual
-	first := true
-	for _, e := range events {
-		if e.Process == nil || e.Process.Service != fleet.ServiceAggregator || e.Process.Kind != record.ProcessStarted {
-			continue
-		}
+	for i, args := range startedWith(events, fleet.ServiceAggregator) {
 		p := usual
 		for name, d := range map[string]*time.Duration{
 			"heartbeat-interval": &p.interval, "stale-after": &p.staleAfter, "silence-after": &p.silenceAfter, "tick": &p.tick,
 		} {
-			if told, err := time.ParseDuration(flag(e.Process.Args, name)); err == nil {
+			if told, err := time.ParseDuration(flag(args, name)); err == nil {
 				*d = told
 			}
 		}
-		if first {
-			least, most, first = p, p, false
+		if i == 0 {
+			least, most = p, p
 		}
 		least = patience{min(least.interval, p.interval), min(least.staleAfter, p.staleAfter), min(least.silenceAfter, p.silenceAfter), min(least.tick, p.tick)}
 		most = patience{max(most.interval, p.interval), max(most.staleAfter, p.staleAfter), max(most.silenceAfter, p.silenceAfter), max(most.tick, p.tick)}

@@ -48,10 +48,9 @@ type mirror struct {
 func (m *mirror) whole() bool { return m.synced.Epoch != 0 && !m.setBack }
 
 // vouched reports whether a patcher stands behind the mirror now: deletes need that, and so do answers from which a
-// device concludes what it is not to run. The mirror is whole
-// under its own last epoch, and who took that epoch has been seen to renew its lease since the mirror was
-// read. What is in the bucket proves nothing by itself: an old backup holds an epoch and a lease, too. Nor
-// do stamps, when the clocks of servers differ.
+// device concludes what it is not to run. The mirror is whole under its own last epoch, and who took that epoch
+// has been seen to renew its lease since the mirror was read. What is in the bucket proves nothing by itself: an
+// old backup holds an epoch and a lease, too. Nor do stamps, when the clocks of servers differ.
 func (m *mirror) vouched() bool {
 	return m.synced.Epoch != 0 && m.synced.Epoch == m.epoch && m.alive && m.leaseTerm == m.epochTerm
 }
