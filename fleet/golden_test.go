@@ -81,6 +81,7 @@ func goldenCases() []goldenCase {
 		{"invalid", MirrorDeployment{UID: uid, Generation: 5, Invalid: "it cannot be mirrored: 614436 bytes, at most 524288"}},
 		{"live", MirrorDevice{UID: uid, Generation: 1, Labels: labels, Reported: labels, Status: deviceStatus, Quarantined: true}},
 		{"deleting", MirrorDevice{UID: uid, Generation: 2, Deleting: true}},
+		{"invalid", MirrorDevice{UID: uid, Generation: 3, Invalid: "it has no finalizer fleet.harmony.dev/desired-state yet"}},
 		{"tombstone", MirrorDevice{Tombstone: &Tombstone{UID: uid, Cause: TombstoneVanished, At: at}}},
 		{"epoch", Synced{Epoch: 1772600767890123}},
 		{"applied", Applied{UID: uid, Generation: 3}},

@@ -11,7 +11,7 @@ const MaxMirrorSize = 512 << 10
 // MirrorDeployment is the value of a key "deployment.<name>" of the mirror: a Deployment, trimmed to
 // what the operator reads. With a Tombstone the resource is gone and the other fields are empty.
 // Selector and score are carried as written, however deep the score is; the reconciler judges them. What
-// cannot be carried at all is left out, and Invalid says why.
+// cannot be carried at all is left out, and Invalid says why: what runs stays as it is.
 type MirrorDeployment struct {
 	UID            string     `json:"uid,omitempty"`
 	Generation     int64      `json:"generation,omitempty"`
@@ -22,13 +22,15 @@ type MirrorDeployment struct {
 	Tombstone      *Tombstone `json:"tombstone,omitempty"`
 }
 
-// MirrorDevice is the value of a key "device.<name>" of the mirror: a Device, trimmed.
+// MirrorDevice is the value of a key "device.<name>" of the mirror: a Device, trimmed. One with Invalid only says that
+// there is such a Device, and why no more is known of it: what it is to run stays as it is.
 type MirrorDevice struct {
 	UID         string            `json:"uid,omitempty"`
 	Generation  int64             `json:"generation,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`   // all labels of the resource: selectors match these
 	Reported    map[string]string `json:"reported,omitempty"` // those of them that came from the device's info
 	Status      DeviceStatus      `json:"status"`
+	Invalid     string            `json:"invalid,omitempty"`
 	Deleting    bool              `json:"deleting,omitempty"`
 	Quarantined bool              `json:"quarantined,omitempty"`
 	Tombstone   *Tombstone        `json:"tombstone,omitempty"`

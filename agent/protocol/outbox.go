@@ -90,7 +90,7 @@ func (m *Machine) published(now time.Time, e Published) {
 		return
 	}
 	s.failures, s.retryAt = 0, time.Time{}
-	if w != nil && w.gone && !s.dirty {
+	if w != nil && w.gone && !s.dirty && !s.unsure { // an older report that came later would never be corrected
 		delete(m.work, w.name)
 		m.changed = true
 	}

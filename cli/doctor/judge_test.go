@@ -26,6 +26,7 @@ func TestJudge(t *testing.T) {
 		{fleet.BucketDesiredState, "_hold", `{}`, true, MalformedValue},
 		{fleet.BucketResources, "_synced", `{"epoch":1}`, true, ""},
 		{fleet.BucketResources, "device.pi-1", `{"uid":"u"}`, true, ""},
+		{fleet.BucketResources, "device.pi-1", `{"uid":"u","invalid":"no finalizer yet"}`, true, ""},
 		{fleet.BucketResources, "device.pi-1", `{}`, true, MalformedValue},
 		{fleet.BucketResources, "device.pi-1.x", `{}`, true, IllegalKey},
 		{fleet.BucketResources, "deployment.web", `{"uid":"u"}`, false, ForeignWrite},

@@ -22,6 +22,17 @@ func (c *Clock) Observe(stamp time.Time) {
 	}
 }
 
+// Recall takes in a stamp of a message that may be old, as when a bucket is read from the beginning: the server's
+// time is not before it. It never sets the time back.
+func (c *Clock) Recall(stamp time.Time) {
+	if !c.Known() || stamp.After(c.Now()) {
+		c.Observe(stamp)
+	}
+}
+
+// Known reports whether a stamp was seen.
+func (c *Clock) Known() bool { return !c.newest.IsZero() }
+
 // Now returns the server's time; before any stamp was seen, the own clock's. It may go back a little:
 // a stamp that was long under way is older than the time that has passed since the one before it.
 func (c *Clock) Now() time.Time {

@@ -21,7 +21,7 @@
 // and its successor lies behind the barrier. So the pass looks at the stream and is synced when either
 // nothing that existed at the look was still to be delivered, or every subject was delivered at least
 // once. Keys in view that the pass has not brought are swept (operation [Swept]), those of markers too,
-// and then only the view is told that it is Synced.
+// which the message says, and then only the view is told that it is Synced.
 //
 // The guard looks at the stream every two seconds, and at once when the server says that it was
 // created or deleted. It compares the time of creation, the last sequence, and the number of subjects

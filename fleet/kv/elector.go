@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"harmony.dev/fleet"
+	"harmony.dev/fleet/panics"
 )
 
 // campaignEvery is how often at least a standby looks whether the lease is free.
@@ -176,7 +177,10 @@ func (e *Elector) hold(ctx, actCtx context.Context, t *Term, act func(context.Co
 	kept := make(chan struct{})
 	go func() {
 		defer close(kept)
-		e.keep(keeping, t)
+		_ = panics.Guard(keeping, "lease", func(ctx context.Context) error { // a bug ends the process
+			e.keep(ctx, t)
+			return nil
+		})
 	}()
 	defer t.end(nil)
 	err := act(actCtx, t)

@@ -120,7 +120,7 @@ func TestIndex_EndsProperty(t *testing.T) {
 				continue
 			}
 			l := look{at: now, applied: rev, existing: rev, last: rev}
-			least, over := 0, map[string]uint64{}
+			least, over := 0, map[string]subject{}
 			for key, s := range model {
 				if s.end.IsZero() || now.Before(s.end.Add(-expirySlack)) {
 					least++
@@ -130,7 +130,7 @@ func TestIndex_EndsProperty(t *testing.T) {
 					continue
 				}
 				delete(model, key)
-				over[key] = s.rev
+				over[key] = s
 			}
 			if got := x.least(l); got != least {
 				t.Fatalf("at least %d subjects, want %d", got, least)
@@ -140,7 +140,7 @@ func TestIndex_EndsProperty(t *testing.T) {
 				t.Fatal("forgotten although the stream has a subject more")
 			}
 			for _, m := range x.ended(l) {
-				if over[m.Key] != m.Revision || m.Op != Swept || !m.Time.IsZero() {
+				if s := over[m.Key]; s.rev != m.Revision || m.Op != Swept || m.Marker == s.value || !m.Time.IsZero() {
 					t.Fatalf("forgotten %+v, want %v", m, over)
 				}
 				delete(over, m.Key)

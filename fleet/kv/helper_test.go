@@ -31,6 +31,7 @@ type recorder struct {
 	synced  []Pass
 	lost    []error
 	atSync  []map[string]string // values when Synced was called
+	onBegin func(Pass)
 	onApply func(Message)
 }
 
@@ -40,8 +41,12 @@ func newRecorder() *recorder {
 
 func (r *recorder) Begin(p Pass) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	f := r.onBegin
 	r.begun = append(r.begun, p)
+	r.mu.Unlock()
+	if f != nil {
+		f(p)
+	}
 }
 
 func (r *recorder) Apply(m Message) {

@@ -153,7 +153,7 @@ func (x *index) forget(keys []string) []Message {
 			x.fresh--
 		}
 		x.count(key, !s.marker, false)
-		gone[i] = Message{Key: key, Revision: s.revision, Op: Swept}
+		gone[i] = Message{Key: key, Revision: s.revision, Op: Swept, Marker: s.marker}
 	}
 	return gone
 }

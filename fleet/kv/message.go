@@ -44,6 +44,7 @@ type Message struct {
 	Revision uint64    // sequence in the stream; for Swept that of the last message seen
 	Time     time.Time // the server's stamp; zero for Swept
 	Op       Op
+	Marker   bool        // of Swept: a marker has gone, the value had gone before
 	Header   nats.Header // nil when there is none
 }
 

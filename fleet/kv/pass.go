@@ -54,7 +54,7 @@ func (r *Reflector) open(ctx context.Context) (*reading, error) {
 		guard: newGuard(b, r.cfg.Filter, r.cfg.Poll, &r.progress), moved: time.Now(),
 		pass: Pass{
 			Number: r.pass.Number + 1, Created: info.Created, Barrier: info.State.LastSeq,
-			NewIncarnation: r.pass.Number > 0 && (!info.Created.Equal(r.pass.Created) || info.State.LastSeq < r.reached),
+			NewIncarnation: r.isNew(info.Created, info.State.LastSeq),
 		},
 	}
 	return p, nil

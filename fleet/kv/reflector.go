@@ -34,7 +34,7 @@ type Reflector struct {
 
 	// Of the goroutine of Run.
 	pass    Pass     // the last one that began
-	reached uint64   // the last sequence that was in view in it
+	reached uint64   // the last sequence that the stream is known to have had in it
 	orphans []string // consumers of which it is not known whether they are gone
 	reason  string   // last one logged
 }
@@ -86,6 +86,20 @@ func (r *Reflector) WaitSeq(ctx context.Context, seq uint64) error {
 	return r.progress.waitSeq(ctx, seq)
 }
 
+// CatchUp waits until the view has all that the bucket has when it is called, by the word of the server. A process that
+// was frozen, or that reads over a slow link, does not know by itself that it is behind. It returns ErrPassEnded
+// when the bucket is not the one in view, or as [Reflector.WaitSeq] does.
+func (r *Reflector) CatchUp(ctx context.Context) error {
+	info, err := r.cfg.Bucket.info(ctx)
+	if err != nil {
+		return err
+	}
+	if at, _ := r.progress.reached(); info.State.LastSeq < at || !info.Created.Equal(r.Pass().Created) {
+		return ErrPassEnded
+	}
+	return r.WaitSeq(ctx, info.State.LastSeq)
+}
+
 // Run reflects until ctx is done. It returns nil then, and never before. It must run once only.
 func (r *Reflector) Run(ctx context.Context) error {
 	connection := r.cfg.Bucket.nc.StatusChanged()
@@ -127,7 +141,7 @@ func (r *Reflector) read(ctx context.Context, connection <-chan nats.Status) (sy
 	r.begin(p)
 	go p.guard.run(ctx)
 	err = p.run(ctx, connection, advisories)
-	r.reached = p.position
+	r.leave(p)
 	r.cfg.View.Lost(err)
 	return p.synced, err
 }
@@ -143,6 +157,15 @@ func (r *Reflector) begin(p *reading) {
 	})
 	r.cfg.Log.Debug("pass begins", "pass", p.pass.Number, "messages", p.consumer.pending)
 	r.cfg.View.Begin(p.pass)
+}
+
+// leave remembers how far the stream was. The barrier counts also when the pass was cut before it: a stream that
+// was set back to where the pass was cut, or to further on, would else seem to be the same.
+func (r *Reflector) leave(p *reading) { r.reached = max(p.position, p.pass.Barrier) }
+
+// isNew reports whether a stream is not the one of the last pass: it was created again, or set back.
+func (r *Reflector) isNew(created time.Time, last uint64) bool {
+	return r.pass.Number > 0 && (!created.Equal(r.pass.Created) || last < r.reached)
 }
 
 // lost shows why nothing is read at present, and logs it once.

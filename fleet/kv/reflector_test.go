@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -214,6 +215,79 @@ func TestReflector_ServerRolledBack(t *testing.T) {
 	fleettest.Eventually(t, soon, "the view went back, too", func() bool { return r.Synced() && len(v.snapshot()) == 50 && equal(t, v, b) })
 	if !v.lastPass().NewIncarnation {
 		t.Error("the view did not learn that revisions are not comparable")
+	}
+}
+
+// The pass that is cut has its barrier, and nothing in view yet. It is the only one that knew the stream's last sequence.
+func TestReflector_ServerRolledBackWhileAPassBegins(t *testing.T) {
+	srv := fleettest.NATS(t)
+	nc := srv.Conn(t)
+	b := ensured(t, nc, fleet.BucketDeviceState, prov())
+	fill(t, b, "state.pi-", 50)
+	srv.Shutdown()
+	backup := srv.CopyStore()
+	srv.Start()
+	fleettest.Eventually(t, soon, "connected", nc.IsConnected)
+	fill(t, b, "state.later-", 50)
+	v := newRecorder()
+	begun, proceed := make(chan struct{}), make(chan struct{})
+	v.onBegin = func(p Pass) {
+		if p.Number == 2 {
+			close(begun)
+			<-proceed
+		}
+	}
+	r := reflect(t, ReflectorConfig{Bucket: b, View: v})
+	fleettest.Eventually(t, soon, "all in view", func() bool { return r.Synced() && len(v.snapshot()) == 100 })
+	deleteConsumers(t, b)
+	await(t, begun, "the next pass begins")
+	srv.Shutdown()
+	srv.RestoreStore(backup)
+	close(proceed)
+	srv.Start()
+	fleettest.Eventually(t, soon, "the view went back, too", func() bool { return v.passes() == 2 && r.Synced() && equal(t, v, b) })
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, p := range v.begun[2:] {
+		if p.NewIncarnation {
+			return
+		}
+	}
+	t.Errorf("the view did not learn that revisions are not comparable: %+v", v.begun)
+}
+
+// A stream is another one when it was created again or set back, measured by the last pass, cut or not, and by that alone.
+func TestReflector_TellsAnotherStream(t *testing.T) {
+	type pass struct {
+		created  time.Time
+		barrier  uint64
+		position uint64 // where it ended
+		fresh    bool   // it finds another stream
+	}
+	again := stored.Add(time.Hour)
+	for name, passes := range map[string][]pass{
+		"read again":                  {{stored, 1000, 1000, false}, {stored, 1000, 1000, false}},
+		"set back":                    {{stored, 1000, 1000, false}, {stored, 999, 999, true}},
+		"set back in the tail":        {{stored, 1000, 1100, false}, {stored, 1050, 1050, true}},
+		"set back after a cut":        {{stored, 1000, 1000, false}, {stored, 1000, 300, false}, {stored, 500, 500, true}},
+		"set back after two cuts":     {{stored, 1000, 1000, false}, {stored, 1000, 300, false}, {stored, 1000, 0, false}, {stored, 500, 500, true}},
+		"set back after an early cut": {{stored, 1000, 1000, false}, {stored, 1000, 0, false}, {stored, 500, 500, true}},
+		"set back after the first":    {{stored, 1000, 0, false}, {stored, 500, 500, true}},
+		"as before after a cut":       {{stored, 1000, 1000, false}, {stored, 1000, 300, false}, {stored, 1000, 1000, false}},
+		"set back and cut":            {{stored, 1000, 1000, false}, {stored, 500, 100, true}, {stored, 500, 500, false}},
+		"created again, lower":        {{stored, 1000, 1000, false}, {again, 10, 10, true}, {again, 10, 10, false}, {again, 20, 20, false}},
+		"created again and cut":       {{stored, 1000, 300, false}, {again, 10, 0, true}, {again, 10, 10, false}, {again, 9, 9, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := NewReflector(ReflectorConfig{Bucket: Open(nil, fleet.BucketDeviceState, prov())})
+			for i, p := range passes {
+				if got := r.isNew(p.created, p.barrier); got != p.fresh {
+					t.Errorf("pass %d: another stream %v, want %v", i+1, got, p.fresh)
+				}
+				r.pass = Pass{Number: uint64(i + 1), Created: p.created, Barrier: p.barrier}
+				r.leave(&reading{pass: r.pass, position: p.position})
+			}
+		})
 	}
 }
 
@@ -460,5 +534,38 @@ func await(t testing.TB, ch <-chan struct{}, what string) {
 	case <-ch:
 	case <-time.After(soon):
 		t.Fatalf("not within %s: %s", soon, what)
+	}
+}
+
+// The view alone does not know that it is behind: the server does.
+func TestReflector_CatchUp(t *testing.T) {
+	nc := fleettest.NATS(t).Conn(t)
+	b := ensured(t, nc, fleet.BucketDeviceState, prov())
+	v := newRecorder()
+	behind := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(behind) })
+	t.Cleanup(goOn)
+	v.onApply = func(Message) { <-behind }
+	r := reflect(t, ReflectorConfig{Bucket: b, View: v})
+	fleettest.Eventually(t, soon, "synced", r.Synced)
+	put(t, b, "state.pi", "v")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := r.CatchUp(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while the view is behind: %v", err)
+	}
+	goOn()
+	if err := r.CatchUp(t.Context()); err != nil {
+		t.Errorf("then: %v", err)
+	}
+	deleteStream(t, b)
+	if err := b.Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, ErrPassEnded) {
+		t.Errorf("on a new stream: %v", err)
+	}
+	if info, err := b.info(t.Context()); err != nil || !r.Pass().Created.Equal(info.Created) && r.CatchUp(t.Context()) == nil {
+		t.Errorf("caught up with a stream that is not in view (%v)", err)
 	}
 }

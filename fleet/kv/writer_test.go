@@ -474,3 +474,17 @@ func TestNewEpoch_WhileTheLeaseIsRenewed(t *testing.T) {
 		})
 	}
 }
+
+// A process that was frozen does not know yet that its lease is over: until it does, it does not write either.
+func TestWrite_NothingPastTheDeadline(t *testing.T) {
+	nc := fleettest.NATS(t).Conn(t)
+	b := ensured(t, nc, fleet.BucketDesiredState, prov())
+	term, _ := leads(t, b, "a", time.Minute)
+	newEpoch(t, term)
+	term.mu.Lock()
+	term.deadline = time.Now()
+	term.mu.Unlock()
+	if _, err := term.Write(t.Context(), []Write{{Key: "pi.web", Value: []byte("v")}}); !errors.Is(err, ErrDeposed) {
+		t.Errorf("write: %v", err)
+	}
+}

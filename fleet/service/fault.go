@@ -21,33 +21,33 @@ const (
 // faults lets tests have a goroutine panic at a moment of their choice. It is there with --enable-fault-points
 // only; a nil *faults does nothing.
 //
-//	GET  /fault/goroutines        the names of the running members
+//	GET  /fault/goroutines        the names of the running members, and of the goroutines that they started
 //	GET  /fault/stacks            of all goroutines
-//	POST /fault/panic?point=NAME  a member, or one of the points above
+//	POST /fault/panic?point=NAME  one of these, or one of the points above
 type faults struct {
 	mu     sync.Mutex
 	points map[string]chan struct{} // closed to have it panic; by name
-	counts map[string]int           // members by name
+	counts map[string]int           // goroutines by name
 }
 
 func newFaults() *faults {
 	return &faults{points: map[string]chan struct{}{pointEndpoint: make(chan struct{})}, counts: map[string]int{}}
 }
 
-// guard runs a member, and panics in its place when told to.
+// guard runs a member, or what it started, and panics in its place when told to.
 func (f *faults) guard(ctx context.Context, m member) outcome {
 	if f == nil {
-		return guard(ctx, m)
+		return guarded(ctx, m)
 	}
 	told := f.enter(m.name)
 	defer f.leave(m.name)
 	done := make(chan outcome, 1)
-	go func() { done <- guard(ctx, m) }()
+	go func() { done <- guarded(ctx, m) }()
 	select {
 	case o := <-done:
 		return o
 	case <-told:
-		return guard(ctx, member{m.name, func(context.Context) error { return faultPanic() }})
+		return guarded(ctx, member{m.name, func(context.Context) error { return faultPanic() }})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"harmony.dev/fleet/panics"
 	"harmony.dev/fleet/rpc"
 )
 
@@ -39,9 +40,10 @@ type member struct {
 	run  func(ctx context.Context) error
 }
 
-// outcome is how a member ended.
+// outcome is how a member ended, or that a goroutine which it started panicked.
 type outcome struct {
 	name     string
+	child    bool // no member
 	err      error
 	panicked bool
 	stack    string
@@ -66,7 +68,7 @@ func (g *group) start(name string, run func(ctx context.Context) error) {
 // before that, ends the others too and is the error. So is a member that does not return in time.
 func (g *group) run(ctx context.Context) error {
 	defer close(g.ended)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(panics.With(ctx, g))
 	defer cancel()
 	beat := time.NewTicker(beatInterval)
 	defer beat.Stop()
@@ -83,8 +85,10 @@ func (g *group) run(ctx context.Context) error {
 			running[m.name]++
 			go g.member(ctx, m)
 		case o := <-g.outcomes:
-			if running[o.name]--; running[o.name] == 0 {
-				delete(running, o.name)
+			if !o.child {
+				if running[o.name]--; running[o.name] == 0 {
+					delete(running, o.name)
+				}
 			}
 			if err := o.failure(ctx.Err() != nil); err != nil && failure == nil {
 				failure = err
@@ -120,15 +124,25 @@ func (o outcome) failure(stopping bool) error {
 	return fmt.Errorf("goroutine %s ended", o.name)
 }
 
-func (g *group) member(ctx context.Context, m member) {
-	o := g.faults.guard(ctx, m)
+func (g *group) member(ctx context.Context, m member) { g.tell(g.faults.guard(ctx, m)) }
+
+// Guard implements [panics.Guardian] for the goroutines that members start.
+func (g *group) Guard(ctx context.Context, name string, f func(context.Context) error) error {
+	o := g.faults.guard(ctx, member{name, f})
+	if o.child = true; o.panicked {
+		g.tell(o)
+	}
+	return o.err
+}
+
+func (g *group) tell(o outcome) {
 	select {
 	case g.outcomes <- o:
 	case <-g.ended:
 	}
 }
 
-func guard(ctx context.Context, m member) (o outcome) {
+func guarded(ctx context.Context, m member) (o outcome) {
 	o.name = m.name
 	defer func() {
 		if v := recover(); v != nil {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"harmony.dev/fleet/panics"
 	"harmony.dev/fleet/rpc"
 )
 
@@ -145,4 +146,39 @@ func TestGroup_FaultPoint(t *testing.T) {
 			t.Errorf("members after the end: %v", got)
 		}
 	})
+}
+
+// What a member has started ends the process as a member does when it panics, and only then: it may return when it likes.
+func TestGroup_GuardsWhatMembersStart(t *testing.T) {
+	for name, panicking := range map[string]bool{"panic": true, "return": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var told error
+				g := testGroup(func(err error) { told = err })
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- g.run(ctx) }()
+				g.start("holder", func(ctx context.Context) error {
+					err := panics.Guard(ctx, "lease", func(context.Context) error {
+						if panicking {
+							panic("boom")
+						}
+						return errors.New("lost")
+					})
+					if err == nil {
+						t.Error("no error came back")
+					}
+					return untilDone(ctx)
+				})
+				synctest.Wait()
+				if (told != nil) != panicking {
+					t.Errorf("told %v", told)
+				}
+				cancel()
+				if err := <-ended; (err != nil) != panicking || panicking && !strings.Contains(err.Error(), "goroutine lease: panic: boom") {
+					t.Errorf("ended with %v", err)
+				}
+			})
+		})
+	}
 }

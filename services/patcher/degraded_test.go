@@ -123,7 +123,7 @@ func TestDegraded_PermissionsAreMissingOneByOne(t *testing.T) {
 		return h.State == fleet.StateDegraded && strings.Contains(p.reasons(), kube.ReasonAPIForbidden)
 	})
 	r.eventually("the mirror is whole nevertheless", func() bool { return r.mirror(fleet.KeySynced).epoch != 0 })
-	if e := r.mirror("deployment.web"); e.value != "" {
+	if e := r.mirrored("deployment.web", `"invalid":"it has no finalizer`); strings.Contains(e.value, "north") {
 		t.Errorf("mirrored without a finalizer: %s", e.value)
 	}
 	if now := r.read(kube.Deployments, "web"); now.GetResourceVersion() != before.GetResourceVersion() {
@@ -137,6 +137,59 @@ func TestDegraded_PermissionsAreMissingOneByOne(t *testing.T) {
 	}
 	r.eventually("nothing is set aside", func() bool { return p.setAside("deployments", "web") == "" })
 	r.eventually("it is not degraded", func() bool { h, _ := p.health(); return h.State == fleet.StateReady })
+}
+
+// The mirror is lost while finalizers are missing that may not be added: that there is no entry must not mean that
+// there is no resource.
+func TestDegraded_NoFinalizerAndNoEntry(t *testing.T) {
+	r := newRig(t)
+	p := r.ready("p1")
+	r.create(kube.Deployments, "web", selecting("north"))
+	r.create(kube.Devices, "pi-1", map[string]any{"quarantined": true})
+	r.mirrored("deployment.web", "north")
+	r.mirrored("device.pi-1", "quarantined")
+	p.stop()
+	r.patch(kube.Deployments, "web", `{"metadata":{"finalizers":[]}}`)
+	r.patch(kube.Devices, "pi-1", `{"metadata":{"finalizers":[]}}`)
+	user := "patcher-of-" + r.namespace
+	r.grant(user, "list", "watch")
+	as := r.kubeconfigWith(func(_, u map[string]any) { u["as"] = user })
+
+	p = r.start("p2", "--kubeconfig", as)
+	r.eventually("the mirror is whole", func() bool {
+		epoch := r.mirror(fleet.KeyEpoch)
+		return epoch.value != "" && strings.Contains(epoch.value, "p2") && r.mirror(fleet.KeySynced).epoch == epoch.revision
+	})
+	r.eventually("both are set aside, and kept", func() bool {
+		return strings.Contains(p.setAside("deployments", "web"), "(kept)") && strings.Contains(p.setAside("devices", "pi-1"), "(kept)")
+	})
+	r.mirrored("deployment.web", "north")
+	r.mirrored("device.pi-1", "quarantined")
+	js, err := r.nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(fleet.StreamName(fleet.BucketResources)); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the new mirror is whole", func() bool { return r.mirror(fleet.KeySynced).epoch != 0 })
+	for _, key := range []string{"deployment.web", "device.pi-1"} {
+		e := r.mirror(key)
+		if !strings.Contains(e.value, `"invalid":"it has no finalizer`) || strings.Contains(e.value, "north") || strings.Contains(e.value, "quarantined") {
+			t.Errorf("%s is %q in a mirror that is whole", key, e.value)
+		}
+	}
+	r.eventually("both are set aside, and not kept", func() bool {
+		web, pi := p.setAside("deployments", "web"), p.setAside("devices", "pi-1")
+		return strings.Contains(web, "forbidden") && strings.Contains(pi, "forbidden") && !strings.Contains(web+pi, "kept")
+	})
+	r.create(kube.Deployments, "late", selecting("south"))
+	r.mirrored("deployment.late", `"invalid":"it has no finalizer`)
+
+	r.grant(user, "patch")
+	r.mirrored("deployment.web", "north")
+	r.mirrored("deployment.late", "south")
+	r.mirrored("device.pi-1", "quarantined")
 }
 
 func TestDegraded_WritesAreNotAllowed(t *testing.T) {

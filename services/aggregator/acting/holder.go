@@ -13,6 +13,7 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/kv"
+	"harmony.dev/fleet/panics"
 	"harmony.dev/services/aggregator/resync"
 	"harmony.dev/services/aggregator/view"
 )
@@ -89,14 +90,16 @@ func (h *Holder) under(ctx context.Context, held func() bool, sender fleet.Sende
 		a.set(0, time.Now())
 	}
 	loops, ctx := errgroup.WithContext(ctx)
-	for _, tick := range []func(context.Context) error{
-		newStatuses(h, sender).tick,
-		newDevices(h, sender).tick,
-		newSweep(h, sender).tick,
-		newCaller(h).tick,
-		newSight(h).tick,
+	for name, tick := range map[string]func(context.Context) error{
+		"statuses": newStatuses(h, sender).tick,
+		"devices":  newDevices(h, sender).tick,
+		"sweep":    newSweep(h, sender).tick,
+		"caller":   newCaller(h).tick,
+		"sight":    newSight(h).tick,
 	} {
-		loops.Go(func() error { return every(ctx, h.cfg.Tick, held, tick) })
+		loops.Go(func() error {
+			return panics.Guard(ctx, name, func(ctx context.Context) error { return every(ctx, h.cfg.Tick, held, tick) })
+		})
 	}
 	return loops.Wait()
 }

@@ -6,7 +6,7 @@
 //	NotRegistered, DeviceDeleting, Quarantined   the device is out of scope
 //	Running, Failed, Stale                   it is desired, and this is what was reported
 //	NoReport, PoisonReport, HashDiffers, Unconfirmed, Pending   it is desired, and not known to run
-//	Invalid, NoMatch                         it is not desired, and will not be
+//	DeviceInvalid, Invalid, NoMatch          it is not desired, and will not be
 //	Held, Applying                           it is not desired yet
 //
 // with a sentence, the facts that led to it, and what to do next. The package decides nothing: it reads
@@ -36,6 +36,7 @@ const (
 	HashDiffers        = "HashDiffers"
 	Unconfirmed        = "Unconfirmed"
 	Pending            = "Pending"
+	DeviceInvalid      = "DeviceInvalid"
 	Invalid            = "Invalid"
 	NoMatch            = "NoMatch"
 	Held               = "Held"
@@ -157,6 +158,9 @@ func waiting(in Input) answer {
 // undesired judges a pair that is not in desired-state although nothing rules it out.
 func undesired(in Input) answer {
 	dep := in.Deployment
+	if why := in.Device.Resource.Invalid; why != "" {
+		return answer{DeviceInvalid, fmt.Sprintf("the Device resource %s cannot be mirrored, so what it is to run stays as it is: %s", in.Device.ID, why), "mend the resource; fleet-patcher's health shows what is wrong"}
+	}
 	misses, err := mismatches(dep.Selector, in.Device.Resource.Labels)
 	applied := dep.Applied != nil && dep.Applied.UID == dep.UID
 	switch {

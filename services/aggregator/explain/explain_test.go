@@ -89,6 +89,13 @@ func TestExplain(t *testing.T) {
 		}, explain.Held, "keeps 12 deletes back"},
 		{"not applied yet", func(in *explain.Input) { undesired(in); in.Deployment.Applied = nil }, explain.Applying, "none applied"},
 		{"quarantined", func(in *explain.Input) { undesired(in); in.Device.Resource.Quarantined = true }, explain.Quarantined, "quarantine"},
+		{"device invalid", func(in *explain.Input) {
+			undesired(in)
+			in.Device.Resource = fleet.MirrorDevice{UID: "d", Invalid: "it has no finalizer yet"}
+		}, explain.DeviceInvalid, "no finalizer yet"},
+		{"device invalid, kept running", func(in *explain.Input) {
+			in.Device.Resource = fleet.MirrorDevice{UID: "d", Invalid: "it has no finalizer yet"}
+		}, explain.Running, "cannot be mirrored: it has no finalizer yet"},
 		{"device deleting", func(in *explain.Input) { in.Device.Resource.Deleting = true }, explain.DeviceDeleting, "being deleted"},
 		{"deployment deleting", func(in *explain.Input) { in.Deployment.Deleting = true }, explain.DeploymentDeleting, "being deleted"},
 		{"no such deployment", func(in *explain.Input) { in.Deployment = projection.Deployment{Name: "web"} }, explain.NoDeployment, "no deployment web"},

@@ -73,6 +73,9 @@ func deviceFacts(in Input) []string {
 	if !d.Registered {
 		out = append(out, fmt.Sprintf("device %s: no Device resource", d.ID))
 	}
+	if d.Resource.Invalid != "" {
+		out = append(out, fmt.Sprintf("device %s: its resource cannot be mirrored: %s", d.ID, d.Resource.Invalid))
+	}
 	if d.InfoSpoiled {
 		out = append(out, fmt.Sprintf("device %s: its last info is malformed and was set aside", d.ID))
 	}
@@ -93,7 +96,7 @@ func deploymentFacts(in Input) []string {
 	default:
 		out = append(out, fmt.Sprintf("deployment %s: generation %d, applied %d", dep.Name, dep.Generation, a.Generation))
 	}
-	if !in.Device.Registered {
+	if !in.Device.Registered || in.Device.Resource.Invalid != "" {
 		return out
 	}
 	misses, err := mismatches(dep.Selector, in.Device.Resource.Labels)

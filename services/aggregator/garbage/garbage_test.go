@@ -106,14 +106,16 @@ func TestPlan_TombstoneTakesWhatIsOlder(t *testing.T) {
 }
 
 func TestPlan_RegisteredDeviceKeepsItsKeys(t *testing.T) {
-	s := full(t, fleet.MirrorDevice{UID: "u1"}, 0)
-	if err := s.PutDesired(d1web, []byte(`{"uid":"u","score":{"type":"x"}}`)); err != nil {
-		t.Fatal(err)
-	}
-	c := garbage.NewCollector(time.Minute)
-	for second := range 1000 {
-		if p := c.Plan(noon.Add(time.Duration(second)*time.Second), s, true, 100); len(p.Deletes)+len(p.Departures) > 0 {
-			t.Fatalf("%+v", p)
+	for _, mirror := range []fleet.MirrorDevice{{UID: "u1"}, {UID: "u1", Invalid: "no finalizer yet"}} {
+		s := full(t, mirror, 0)
+		if err := s.PutDesired(d1web, []byte(`{"uid":"u","score":{"type":"x"}}`)); err != nil {
+			t.Fatal(err)
+		}
+		c := garbage.NewCollector(time.Minute)
+		for second := range 1000 {
+			if p := c.Plan(noon.Add(time.Duration(second)*time.Second), s, true, 100); len(p.Deletes)+len(p.Departures) > 0 {
+				t.Fatalf("%+v: %+v", mirror, p)
+			}
 		}
 	}
 }

@@ -44,10 +44,13 @@ func (s *State) Stale() int { return len(s.stale.items) }
 
 func (s *State) overdue(d *device) bool { return d.lastSeen < s.cutoff }
 
-// restamp gives one key of a device its new origin; the zero Origin when it is gone.
+// restamp gives one key of a device its new origin; the zero Origin when it is gone. By a value that no device wrote
+// the device is heard of as it was before.
 func (s *State) restamp(d *device, key *origin, at Origin) {
 	was := key.at
-	*key = originOf(at)
+	if *key = originOf(at); key.inView() && key.at == 0 {
+		key.at = was
+	}
 	switch {
 	case key.at >= d.seen:
 		d.seen = key.at

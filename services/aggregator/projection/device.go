@@ -135,7 +135,7 @@ func (s *State) DropInfo(id fleet.DeviceID) {
 // PutHeartbeat takes note that the device was heard of.
 func (s *State) PutHeartbeat(id fleet.DeviceID, at Origin) {
 	d := s.device(id)
-	first := !d.heartbeat.inView()
+	first := !d.heartbeat.heard()
 	s.restamp(d, &d.heartbeat, at)
 	if first {
 		s.attend(d)
@@ -168,7 +168,7 @@ func (s *State) SetHeartbeatsSince(created time.Time) {
 // attend puts a device into the sets of those that need something done, or takes it out.
 func (s *State) attend(d *device) {
 	fresh := d.known && !d.stale
-	mute := !d.infoAt.inView() || d.buried() && d.infoAt.at <= d.mirrorAt.at
+	mute := !d.infoAt.heard() || d.buried() && d.infoAt.at <= d.mirrorAt.at
 	going := d.registered() && d.mirror.Deleting
 	s.ask(d, fresh && !going && (mute || d.owed > 0))
 	s.dismiss(d)

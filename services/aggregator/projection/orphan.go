@@ -40,7 +40,7 @@ func (s *State) dismiss(d *device) {
 	member(s.leaving, d, idle && going)
 	stray := idle && !d.registered()
 	s.orphans.admit(&d.strayInfo, strayInfo{d}, stray && d.infoAt.inView())
-	s.orphans.admit(&d.strayBeat, strayBeat{d}, stray && d.heartbeat.inView() && d.stale)
+	s.orphans.admit(&d.strayBeat, strayBeat{d}, stray && d.heartbeat.inView() && (d.stale || !d.heartbeat.heard()))
 }
 
 // LastOrphan returns the turn of the key that became an orphan last. Turns rise with each that does.

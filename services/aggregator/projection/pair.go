@@ -56,7 +56,7 @@ func (p *pair) judge(doubted uint64) tally {
 	if p.wish == nil {
 		return tally{}
 	}
-	unreported := !p.reportAt.inView()
+	unreported := !p.reportAt.heard()
 	if p.device.stale {
 		return tally{class: stale, last: p.reported(), unreported: unreported}
 	}

@@ -236,7 +236,7 @@ func yieldAll(pairs []*pair, yield func(Pair) bool) {
 func (s *State) Beats() iter.Seq[Origin] {
 	return func(yield func(Origin) bool) {
 		for _, d := range s.devices {
-			if d.heartbeat.inView() && !yield(d.heartbeat.export()) {
+			if d.heartbeat.heard() && !yield(d.heartbeat.export()) {
 				return
 			}
 		}

@@ -23,7 +23,7 @@ func (s stamp) time() time.Time {
 // Origin says where a value stands in its stream.
 type Origin struct {
 	Revision uint64    // sequence in the stream
-	At       time.Time // the server's stamp
+	At       time.Time // the server's stamp; zero when no device wrote the value, which is no sign of life then
 }
 
 // origin is an Origin as it is kept. The zero value stands for a key that is not in view.
@@ -37,3 +37,6 @@ func originOf(o Origin) origin { return origin{revision: o.Revision, at: stampOf
 func (o origin) export() Origin { return Origin{Revision: o.revision, At: o.at.time()} }
 
 func (o origin) inView() bool { return o.revision != 0 }
+
+// heard reports whether the device has written under the key, as far as is known.
+func (o origin) heard() bool { return o.at != 0 }

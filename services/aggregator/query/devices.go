@@ -101,7 +101,7 @@ func (q *Server) SelectorMatch(ctx context.Context, req fleet.SelectorMatchReque
 	}
 	p := newPage[fleet.DeviceID](req.Page)
 	fresh, err := scan(ctx, q.view, func(_ *projection.State, d projection.Device) {
-		inScope := d.Registered && !d.Resource.Deleting && !d.Resource.Quarantined
+		inScope := readable(d) && !d.Resource.Deleting && !d.Resource.Quarantined
 		if inScope && matcher.Matches(d.Resource.Labels) && p.count(string(d.ID)) {
 			p.add(d.ID)
 		}
@@ -154,10 +154,13 @@ func deviceView(d projection.Device) fleet.DeviceView {
 	return v
 }
 
-// labels returns what selectors see, or would see once the device is registered.
+// readable reports whether the mirror shows the Device resource, and not only that there is one.
+func readable(d projection.Device) bool { return d.Registered && d.Resource.Invalid == "" }
+
+// labels returns what selectors see, or would see once the device is registered and can be read.
 func labels(d projection.Device) map[string]string {
 	switch {
-	case d.Registered:
+	case readable(d):
 		return d.Resource.Labels
 	case d.Info != nil:
 		return d.Info.Labels

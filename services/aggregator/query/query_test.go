@@ -259,6 +259,23 @@ func TestAnswers_WithoutABudgetAreSmall(t *testing.T) {
 	}
 }
 
+// Nobody knows whom a Device matches that the mirror does not show: it gets nothing new. It is listed all the same.
+func TestSelectorMatch_LeavesOutInvalidDevices(t *testing.T) {
+	q := serve(func(s *projection.State) {
+		s.PutDevice("pi-1", fleet.MirrorDevice{UID: "u"}, projection.Origin{Revision: 1, At: noon})
+		s.PutDevice("pi-2", fleet.MirrorDevice{UID: "u", Invalid: "no finalizer yet"}, projection.Origin{Revision: 2, At: noon})
+		s.PutInfo("pi-2", fleet.DeviceInfo{Labels: map[string]string{"region": "north"}}, projection.Origin{Revision: 3, At: noon})
+	})
+	matched, err := q.SelectorMatch(t.Context(), fleet.SelectorMatchRequest{Selector: &fleet.Selector{}})
+	if err != nil || !slices.Equal(matched.Devices, []fleet.DeviceID{"pi-1"}) {
+		t.Errorf("matched %v, %v", matched.Devices, err)
+	}
+	got, err := q.DevicesGet(t.Context(), fleet.GetRequest{Name: "pi-2"})
+	if d := got.Device; err != nil || !d.Registered || d.UID != "u" || d.Labels["region"] != "north" {
+		t.Errorf("listed as %+v, %v", d, err)
+	}
+}
+
 // The pairs that are shown are the first of all of them, however they come.
 func TestWorst_ShowsTheFirstOfAll(t *testing.T) {
 	const n = fleet.MaxLimit + 700

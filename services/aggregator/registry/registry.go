@@ -2,7 +2,8 @@
 //
 // A device without a resource is registered from its info, if that was stored later than the tombstone:
 // deleting a living device is a reset, and old info brings nobody back. A registered device gets the
-// labels and the inventory of its info, and its state. Absent or malformed info changes nothing.
+// labels and the inventory of its info, and its state. Absent or malformed info changes nothing, and neither does any of a
+// Device of which the mirror shows no more than that it is there.
 //
 // The resource changes on transitions only. What the mirror shows of it is the memory of what was
 // written: a restart with the same input wants nothing. Two rules keep the number of writes down:
@@ -35,7 +36,7 @@ func Judge(d projection.Device, incident bool) (w Want, ok bool) {
 	if !d.Registered {
 		return register(d)
 	}
-	if d.Resource.Deleting {
+	if d.Resource.Deleting || d.Resource.Invalid != "" {
 		return Want{}, false
 	}
 	was := d.Resource

@@ -75,6 +75,12 @@ func TestJudge(t *testing.T) {
 			d.Resource.Status.State = fleet.DeviceNeverSeen
 		}, false, nil},
 		{"deleting", func(d *projection.Device) { d.Resource.Deleting = true; d.Info.Labels = nil }, false, nil},
+		{"invalid", func(d *projection.Device) {
+			d.Resource = fleet.MirrorDevice{UID: "u1", Invalid: "it has no finalizer yet"}
+		}, false, nil},
+		{"invalid, never seen, no info", func(d *projection.Device) {
+			*d = projection.Device{ID: "d1", Registered: true, Resource: fleet.MirrorDevice{UID: "u1", Invalid: "it has no finalizer yet"}}
+		}, false, nil},
 		{"not registered", func(d *projection.Device) { d.Registered, d.Resource = false, fleet.MirrorDevice{} }, false, func(w registry.Want) bool {
 			return w.UID == "" && w.Labels["region"] == "north" && w.Status.State == fleet.DeviceFresh && w.Status.AgentVersion == "1"
 		}},

@@ -146,14 +146,14 @@ func (f *feed) info(m kv.Message) {
 	case m.Op != kv.Put:
 		f.drop(m, func(s *projection.State) { s.DropInfo(id) })
 	default:
-		i, err := fleet.DecodeInfo(m.Value)
+		i, at, err := spoken(m, fleet.DecodeInfo)
 		kept := false
 		f.view.change(func(s *projection.State) {
 			if err == nil {
-				s.PutInfo(id, i, origin(m))
+				s.PutInfo(id, i, at)
 				return
 			}
-			s.SpoilInfo(id, origin(m))
+			s.SpoilInfo(id, at)
 			d, _ := s.Device(id)
 			kept = d.Info != nil
 		})
@@ -170,14 +170,14 @@ func (f *feed) report(m kv.Message) {
 	case m.Op != kv.Put:
 		f.drop(m, func(s *projection.State) { s.DropReport(pair) })
 	default:
-		r, err := decode.Report(m.Value)
+		r, at, err := spoken(m, decode.Report)
 		kept := false
 		f.view.change(func(s *projection.State) {
 			if err == nil {
-				err = s.PutReport(pair, r, origin(m))
+				err = s.PutReport(pair, r, at)
 				return
 			}
-			s.SpoilReport(pair, origin(m))
+			s.SpoilReport(pair, at)
 			p, _ := s.Pair(pair)
 			kept = p.Phase != ""
 		})
@@ -194,8 +194,8 @@ func (f *feed) heartbeat(m kv.Message) {
 	case m.Op != kv.Put:
 		f.drop(m, func(s *projection.State) { s.DropHeartbeat(id) })
 	default:
-		f.view.change(func(s *projection.State) { s.PutHeartbeat(id, origin(m)) })
-		_, err := fleet.DecodeHeartbeat(m.Value)
+		_, at, err := spoken(m, fleet.DecodeHeartbeat)
+		f.view.change(func(s *projection.State) { s.PutHeartbeat(id, at) })
 		f.judge(m, err, true)
 	}
 }

@@ -36,12 +36,8 @@ func (f *feed) Begin(p kv.Pass) {
 
 // Apply implements kv.View.
 func (f *feed) Apply(m kv.Message) {
-	f.loss.count(m.Op, 1)
+	f.loss.count(m, 1)
 	f.view.observe(m.Time)
-	if f.announced && m.Op == kv.Put && fleet.IsPubAck(m.Value) {
-		f.aside.Add(m, fleet.ErrPubAck, true) // not even a sign of life
-		return
-	}
 	f.apply(f, m)
 }
 
@@ -59,7 +55,7 @@ func (f *feed) Lost(error) { f.view.settle(f, false) }
 
 // illegal sets a message aside whose key is not of the contract, as long as it is there.
 func (f *feed) illegal(m kv.Message, err error) {
-	f.loss.count(m.Op, -1)
+	f.loss.count(m, -1)
 	if m.Op == kv.Put {
 		f.aside.Add(m, err, false)
 		return
@@ -85,6 +81,18 @@ func isForeign(m kv.Message) bool {
 
 func origin(m kv.Message) projection.Origin {
 	return projection.Origin{Revision: m.Revision, At: m.Time}
+}
+
+// spoken decodes what a device wrote, and says where it stands. What somebody had the server write under the device's
+// key is malformed, and no sign of life; it stands there all the same, and can be removed.
+func spoken[T any](m kv.Message, decode func([]byte) (T, error)) (v T, at projection.Origin, err error) {
+	at = origin(m)
+	if fleet.IsPubAck(m.Value) {
+		at.At = time.Time{}
+		return v, at, fleet.ErrPubAck
+	}
+	v, err = decode(m.Value)
+	return v, at, err
 }
 
 // Buckets are what the view reads. The agents' buckets are created by whoever holds the view.

@@ -13,7 +13,7 @@ type loss struct {
 	created   time.Time // the bucket, in the last pass
 	recreated bool      // the loss is told by that alone
 	restored  bool      // as this pass has found, or one before it that did not come to its end
-	put, gone int       // keys that the pass has brought, and those that it missed
+	put, gone int       // values that the pass has brought, and those that it missed
 }
 
 // fraction of a bucket whose loss is great.
@@ -27,13 +27,16 @@ func (l *loss) begin(p kv.Pass) {
 // end says that the pass has come to its end, and what it told was heard.
 func (l *loss) end() { l.restored = false }
 
-// count takes note of n more messages that do so.
-func (l *loss) count(op kv.Op, n int) {
-	switch op {
+// count takes note of n more messages like this one. A marker that has gone is no loss: the value had gone before, and
+// somebody had done that.
+func (l *loss) count(m kv.Message, n int) {
+	switch m.Op {
 	case kv.Put:
 		l.put += n
 	case kv.Swept:
-		l.gone += n
+		if !m.Marker {
+			l.gone += n
+		}
 	case kv.Delete, kv.Purge, kv.Expired: // somebody did that to one key
 	}
 }

@@ -172,6 +172,45 @@ func TestLoss_IllegalKeysAreNone(t *testing.T) {
 	}
 }
 
+// Markers end an hour after their values were collected, without a word when nobody reads.
+func TestLoss_MarkersThatEndedAreNone(t *testing.T) {
+	all := keys("state.d%d.web", 10)
+	for _, c := range []struct {
+		name            string
+		values, markers int // of these keys that are gone
+		want            bool
+	}{
+		{"markers", 0, 3, false},
+		{"all markers", 0, 10, false},
+		{"markers and a value", 1, 4, false},
+		{"markers and a fifth of the values", 2, 2, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newReplay(0)
+			p := kv.Pass{Number: 2, Created: r.server.Add(-time.Hour)}
+			r.pass(p.Created)
+			r.write(fleet.BucketResources, fleet.KeyLease, "{}") // tells the time
+			states := r.feeds[3]
+			states.Begin(p)
+			for _, key := range all[c.values+c.markers:] {
+				r.write(fleet.BucketDeviceState, key, "{}")
+			}
+			for i, key := range all[:c.values+c.markers] {
+				states.Apply(kv.Message{Key: key, Op: kv.Swept, Marker: i >= c.values})
+			}
+			states.Synced(p)
+			r.Read(func(_ *projection.State, m Moment) {
+				if m.StatesYoung != c.want {
+					t.Errorf("the bucket is young: %t", m.StatesYoung)
+				}
+			})
+			if r.Announce() != c.want {
+				t.Errorf("all are asked: %t", r.Announce())
+			}
+		})
+	}
+}
+
 func TestLoss_OfACreatedBucketIsToldOnce(t *testing.T) {
 	r := newReplay(0)
 	all := keys("info.d%d", 10)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"harmony.dev/fleet/kv"
+	"harmony.dev/fleet/panics"
 )
 
 const (
@@ -47,7 +48,7 @@ func (k *Keeper) campaign(ctx context.Context, elector *kv.Elector) error {
 		defer cancel()
 		go func() {
 			defer close(looking)
-			if err := k.look(ctx); err != nil {
+			if err := panics.Guard(ctx, "apiserver", k.look); err != nil {
 				k.cfg.Log.Warn("lease is handed back", "epoch", term.Epoch(), "err", err)
 				end()
 			}

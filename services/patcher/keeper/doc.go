@@ -24,5 +24,6 @@
 // more and more seldom.
 //
 // A resource whose finalizers cannot be added, or which cannot be mirrored, is set aside: shown in the
-// service's health, tried again, and nothing waits for it.
+// service's health, tried again, and nothing waits for it. The mirror keeps its last value; when that is gone, a
+// placeholder says that the resource is there.
 package keeper

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/workqueue"
+
+	"harmony.dev/fleet/panics"
 )
 
 // How finalizers are added: a few at a time, and after an error later and later.
@@ -32,7 +34,7 @@ func (k *Keeper) startFinalizers(ctx context.Context) *finalizers {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[ref](retryFirst, retryLast)
 	f := &finalizers{keeper: k, queue: workqueue.NewTypedRateLimitingQueue(limiter)}
 	for range finalizerWorkers {
-		f.done.Go(func() { f.work(ctx) })
+		f.done.Go(func() { _ = panics.Guard(ctx, "finalizers", f.work) }) // a bug ends the process
 	}
 	return f
 }
@@ -68,11 +70,11 @@ func (f *finalizers) tryAll(ctx context.Context, refs []ref) {
 	<-trying.Done()
 }
 
-func (f *finalizers) work(ctx context.Context) {
+func (f *finalizers) work(ctx context.Context) error {
 	for {
 		r, shutdown := f.queue.Get()
 		if shutdown {
-			return
+			return nil
 		}
 		f.try(ctx, r)
 		f.queue.Done(r)
@@ -111,7 +113,9 @@ func (f *finalizers) add(ctx context.Context, r ref) error {
 	}
 	if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 		err = fmt.Errorf("add finalizers: %w", err)
-		f.keeper.refused.add(r, resource, err, f.keeper.view.holds(r.key()))
+		if f.keeper.refused.add(r, resource, err, f.keeper.view.shows(r.key())) {
+			f.keeper.dirty.add(r) // it may need a placeholder now
+		}
 	}
 	return err
 }

@@ -149,13 +149,13 @@ func (k *Keeper) relist(ctx context.Context) error {
 	return group.Wait()
 }
 
-// whole applies the whole difference and then says that the mirror is whole under this epoch. Before
-// that it tries to make every resource one that can be mirrored.
+// whole applies the whole difference and then says that the mirror is whole under this epoch: absence then means
+// that there is no resource. Before that it tries to make every resource one that can be mirrored.
 func (k *Keeper) whole(ctx context.Context, term *kv.Term, finalizers *finalizers, pass uint64) error {
 	finalizers.tryAll(ctx, k.all())
 	k.view.calm()
 	k.dirty.take()
-	wants := k.wants(k.all(), finalizers)
+	wants := k.wants(k.all(), finalizers, true)
 	writes, err := mirror.Difference(wants, k.view.all(), time.Now())
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (k *Keeper) follow(ctx context.Context, term *kv.Term, finalizers *finalize
 		case <-time.After(debounce):
 		}
 		refs := k.dirty.take()
-		writes, err := mirror.Difference(k.wants(refs, finalizers), k.view.some(refs), time.Now())
+		writes, err := mirror.Difference(k.wants(refs, finalizers, false), k.view.some(refs), time.Now())
 		if err != nil {
 			return err
 		}

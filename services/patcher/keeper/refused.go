@@ -28,8 +28,8 @@ func newRefused(log *slog.Logger) *refused {
 	return &refused{log: log, kinds: map[string]map[string]fleet.Poison{}}
 }
 
-// add sets a resource aside. Kept says that the mirror still has an earlier value.
-func (r *refused) add(of ref, resource *unstructured.Unstructured, err error, kept bool) {
+// add sets a resource aside, and reports whether it was not yet. Kept says that the mirror still has an earlier value.
+func (r *refused) add(of ref, resource *unstructured.Unstructured, err error, kept bool) bool {
 	kind := of.kind.Resource
 	version, _ := strconv.ParseUint(resource.GetResourceVersion(), 10, 64) // shown only
 	p := fleet.Poison{Bucket: kind, Key: of.name, Revision: version, Error: err.Error(), Kept: kept}
@@ -43,6 +43,15 @@ func (r *refused) add(of ref, resource *unstructured.Unstructured, err error, ke
 	if !known || before.Error != p.Error {
 		r.log.Warn("resource is not mirrored", "kind", of.kind.Name, "name", of.name, "err", err)
 	}
+	return !known
+}
+
+// has reports whether a resource is set aside.
+func (r *refused) has(of ref) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, is := r.kinds[of.kind.Resource][of.name]
+	return is
 }
 
 func (r *refused) clear(of ref) {

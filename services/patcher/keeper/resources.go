@@ -65,8 +65,9 @@ func (k *Keeper) all() []ref {
 }
 
 // wants returns what the resources ask for, by key; those that are gone are left out. It keeps the
-// account of those that are refused, and asks for the finalizers of those that lack one.
-func (k *Keeper) wants(refs []ref, f *finalizers) map[string]mirror.Want {
+// account of those that are refused, and asks for the finalizers of those that lack one. Until the first try
+// of that, a resource needs no placeholder, unless the mirror is about to be called whole.
+func (k *Keeper) wants(refs []ref, f *finalizers, whole bool) map[string]mirror.Want {
 	most := k.cfg.MaxValue()
 	wants := make(map[string]mirror.Want, len(refs))
 	for _, r := range refs {
@@ -76,15 +77,18 @@ func (k *Keeper) wants(refs []ref, f *finalizers) map[string]mirror.Want {
 			continue
 		}
 		want := r.want(resource.Object, most)
-		wants[r.key()] = want
 		switch {
 		case want.Refused != nil:
-			k.refused.add(r, resource, want.Refused, k.view.holds(r.key()))
+			k.refused.add(r, resource, want.Refused, k.view.shows(r.key()))
 		case want.Missing != nil:
 			f.ask(r)
+			if !whole && !k.refused.has(r) {
+				want.Placeholder = nil
+			}
 		default:
 			k.refused.clear(r)
 		}
+		wants[r.key()] = want
 	}
 	return wants
 }

@@ -154,11 +154,11 @@ func (v *view) all() mirror.Stored {
 	return maps.Clone(v.stored)
 }
 
-// holds reports whether the bucket has an own value under a key.
-func (v *view) holds(key string) bool {
+// shows reports whether the bucket has an own value under a key that says what the resource is.
+func (v *view) shows(key string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.stored[key].Own
+	return v.stored[key].Shows()
 }
 
 // some returns what the bucket holds of these resources.

@@ -113,12 +113,15 @@ func (w *Writer) labelled(k Kind, name string, labels map[string]string) map[str
 	return map[string]any{"apiVersion": APIVersion, "kind": k.Name, "metadata": metadata}
 }
 
-// RemoveFinalizer takes one finalizer off a resource by a JSON patch (RFC 6902) that holds only for this
-// uid and while the finalizer is where state has it.
+// RemoveFinalizer takes one finalizer off a resource that is being deleted, by a JSON patch (RFC 6902) that holds only for
+// this uid, for this deletion, and while the finalizer is where state has it: the apiserver may have gone back to a
+// time before the deletion.
 func (w *Writer) RemoveFinalizer(ctx context.Context, k Kind, state *unstructured.Unstructured, index int) (*unstructured.Unstructured, error) {
 	path := fmt.Sprintf("/metadata/finalizers/%d", index)
+	deletion, _, _ := unstructured.NestedString(state.Object, "metadata", "deletionTimestamp") // "": no test passes
 	patch := []map[string]any{
 		{"op": "test", "path": "/metadata/uid", "value": state.GetUID()},
+		{"op": "test", "path": "/metadata/deletionTimestamp", "value": deletion},
 		{"op": "test", "path": path, "value": state.GetFinalizers()[index]},
 		{"op": "remove", "path": path},
 	}

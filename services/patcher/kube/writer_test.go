@@ -83,14 +83,24 @@ func TestWriter_WritesOnlyToTheStateItKnows(t *testing.T) {
 func TestWriter_RemovesAFinalizerOnlyWhereItIs(t *testing.T) {
 	w, store, api, namespace := writer(t, 1000, 1000)
 	u := createDevice(t, api, namespace, "pi-1")
-	u, err := w.Merge(t.Context(), kube.Devices, u, map[string]any{"metadata": map[string]any{"finalizers": []string{"a.b/1", "a.b/2"}}})
+	living, err := w.Merge(t.Context(), kube.Devices, u, map[string]any{"metadata": map[string]any{"finalizers": []string{"a.b/1", "a.b/2"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := w.RemoveFinalizer(t.Context(), kube.Devices, living, 0); !apierrors.IsInvalid(err) {
+		t.Errorf("of a resource that is not being deleted: %v", err)
+	}
+	if err := devices(api, namespace).Delete(t.Context(), "pi-1", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if u, err = devices(api, namespace).Get(t.Context(), "pi-1", metav1.GetOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	for name, change := range map[string]func(*unstructured.Unstructured){
-		"other uid":   func(u *unstructured.Unstructured) { u.SetUID("other") },
-		"other order": func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"a.b/2", "a.b/1"}) },
-		"longer list": func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"a.b/2", "a.b/3", "a.b/1"}) },
+		"other uid":      func(u *unstructured.Unstructured) { u.SetUID("other") },
+		"other deletion": func(u *unstructured.Unstructured) { u.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(0, 0)}) },
+		"other order":    func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"a.b/2", "a.b/1"}) },
+		"longer list":    func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"a.b/2", "a.b/3", "a.b/1"}) },
 	} {
 		stale := u.DeepCopy()
 		change(stale)
@@ -114,7 +124,11 @@ func TestWriter_TheLastFinalizerLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := store.Get("pi-1")
-	if _, err := w.RemoveFinalizer(t.Context(), kube.Devices, before, 0); err != nil {
+	deleting, err := devices(api, namespace).Get(t.Context(), "pi-1", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.RemoveFinalizer(t.Context(), kube.Devices, deleting, 0); err != nil {
 		t.Fatal(err)
 	}
 	if after := store.Get("pi-1"); after != before {

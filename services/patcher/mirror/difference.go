@@ -44,10 +44,14 @@ func Difference(wants map[string]Want, stored Stored, at time.Time) ([]Write, er
 
 // put returns the write for a resource that exists, nil when the entry is to stay.
 func put(key string, want Want, entry Entry) *Write {
-	if want.Value == nil || entry.Own && bytes.Equal(entry.Value, want.Value) {
+	value := want.Value
+	if value == nil && !entry.Shows() {
+		value = want.Placeholder
+	}
+	if value == nil || entry.Own && bytes.Equal(entry.Value, value) {
 		return nil
 	}
-	return &Write{Key: key, Value: want.Value}
+	return &Write{Key: key, Value: value}
 }
 
 // bury returns the tombstone that replaces an entry whose resource is gone, nil when there is one.

@@ -24,6 +24,7 @@ const (
 	going    = `{"uid":"u1","generation":1,"targetSelector":{},"score":{"type":"sim"},"deleting":true}`
 	deleted  = `{"targetSelector":{},"score":{"type":""},"tombstone":{"uid":"u1","cause":"deleted","at":"2026-01-02T03:04:05Z"}}`
 	vanished = `{"targetSelector":{},"score":{"type":""},"tombstone":{"uid":"u1","cause":"vanished","at":"2026-01-02T03:04:05Z"}}`
+	standIn  = `{"uid":"u1","generation":1,"targetSelector":{},"score":{"type":""},"invalid":"it has no finalizer f yet"}`
 	unknown  = `{"targetSelector":{},"score":{"type":""},"tombstone":{"uid":"","cause":"vanished","at":"2026-01-02T03:04:05Z"}}`
 )
 
@@ -52,6 +53,7 @@ func stored(t interface{ Fatalf(string, ...any) }, messages ...message) mirror.S
 
 func TestDifference(t *testing.T) {
 	value := &mirror.Want{Value: []byte(live)}
+	missing := &mirror.Want{Missing: []string{"f"}, Placeholder: []byte(standIn)}
 	tests := []struct {
 		name   string
 		want   *mirror.Want // nil: no resource
@@ -65,7 +67,20 @@ func TestDifference(t *testing.T) {
 		{"deleted by hand", value, []message{{live, 7}, {"", 0}}, live},
 		{"over a tombstone", value, []message{{deleted, 7}}, live},
 		{"life ended", value, []message{{live, 7}, {"-", 0}}, live},
-		{"finalizer missing, nothing stored", &mirror.Want{Missing: []string{"f"}}, nil, ""},
+		{"finalizer missing, nothing stored, no hurry", &mirror.Want{Missing: []string{"f"}}, nil, ""},
+		{"finalizer missing, nothing stored", missing, nil, standIn},
+		{"finalizer missing, deleted by hand", missing, []message{{live, 7}, {"", 0}}, standIn},
+		{"finalizer missing, life ended", missing, []message{{deleted, 7}, {"-", 0}}, standIn},
+		{"finalizer missing, entry foreign", missing, []message{{live, 0}}, standIn},
+		{"finalizer missing, own entry unreadable", missing, []message{{"garbage", 7}}, standIn},
+		{"finalizer missing, over a tombstone", missing, []message{{vanished, 7}}, standIn},
+		{"finalizer missing, placeholder there", missing, []message{{standIn, 7}}, ""},
+		{"finalizer missing, placeholder foreign", missing, []message{{standIn, 0}}, standIn},
+		{"finalizer missing, placeholder of before", missing, []message{{strings.Replace(standIn, "n\":1", "n\":2", 1), 7}}, standIn},
+		{"finalizer missing keeps the old value, placeholder or not", missing, []message{{live, 7}}, ""},
+		{"refused, nothing stored", &mirror.Want{Refused: errors.New("too large"), Placeholder: []byte(standIn)}, nil, standIn},
+		{"finalizer there, over a placeholder", value, []message{{standIn, 7}}, live},
+		{"gone, placeholder there", nil, []message{{standIn, 7}}, vanished},
 		{"finalizer missing keeps the old value", &mirror.Want{Missing: []string{"f"}}, []message{{live, 7}}, ""},
 		{"refused keeps the old value", &mirror.Want{Refused: errors.New("too large")}, []message{{live, 7}}, ""},
 		{"gone while deleting", nil, []message{{going, 7}}, deleted},
@@ -134,9 +149,9 @@ func drawWorld(t *rapid.T) world {
 		switch rapid.IntRange(0, 4).Draw(t, "want") {
 		case 0: // no resource
 		case 1:
-			w.wants[key] = mirror.Want{Missing: []string{"f"}}
+			w.wants[key] = mirror.Want{Missing: []string{"f"}, Placeholder: drawPlaceholder(t)}
 		case 2:
-			w.wants[key] = mirror.Want{Refused: errors.New("refused")}
+			w.wants[key] = mirror.Want{Refused: errors.New("refused"), Placeholder: drawPlaceholder(t)}
 		default:
 			w.wants[key] = mirror.Want{Value: drawValue(t)}
 		}
@@ -157,7 +172,14 @@ func drawWorld(t *rapid.T) world {
 }
 
 func drawValue(t *rapid.T) []byte {
-	return []byte(rapid.SampledFrom([]string{live, newer, going, deleted, vanished}).Draw(t, "value"))
+	return []byte(rapid.SampledFrom([]string{live, newer, going, deleted, vanished, standIn}).Draw(t, "value"))
+}
+
+func drawPlaceholder(t *rapid.T) []byte {
+	if rapid.Bool().Draw(t, "no placeholder") {
+		return nil
+	}
+	return []byte(standIn)
 }
 
 func apply(t *rapid.T, s mirror.Stored, writes []mirror.Write) {
@@ -185,6 +207,9 @@ func TestDifference_AppliedLeavesNone(t *testing.T) {
 		for key, want := range w.wants {
 			if want.Value != nil && !bytes.Equal(w.stored[key].Value, want.Value) {
 				t.Fatalf("%s is %s, want %s", key, w.stored[key].Value, want.Value)
+			}
+			if e := w.stored[key]; want.Placeholder != nil && (!e.Own || e.Tombstone) {
+				t.Fatalf("%s has a resource, and is taken for gone: %s", key, e.Value)
 			}
 		}
 	})

@@ -6,7 +6,7 @@
 //
 //	resource                                  mirror
 //	ours (finalizers on it), or deleting  →   its value
-//	finalizers missing, or refused        →   as it was
+//	finalizers missing, or refused        →   as it was; where nothing was, a placeholder: it is there
 //	gone, the entry said deleting         →   tombstone, cause deleted
 //	gone, the entry said anything else    →   tombstone, cause vanished
 //	none, and never was one               →   nothing

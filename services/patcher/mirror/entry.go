@@ -11,7 +11,12 @@ type Entry struct {
 	UID       string // of the resource, as the last own value had it
 	Deleting  bool   // the resource was being deleted
 	Tombstone bool   // the resource is gone
+	Invalid   bool   // there is a resource, and the value says no more of it
 }
+
+// Shows reports whether the entry is the patcher's and says what a resource is, so that readers can go by it while the
+// resource cannot be mirrored.
+func (e Entry) Shows() bool { return e.Own && !e.Tombstone && !e.Invalid }
 
 // Stored is what the bucket holds, by key.
 type Stored map[string]Entry
@@ -50,15 +55,15 @@ func (s Stored) Forget(key string) { delete(s, key) }
 func read(name fleet.ResourceKey, value []byte) (Entry, error) {
 	if name.Deployment != "" {
 		d, err := fleet.DecodeMirrorDeployment(value)
-		return own(value, d.UID, d.Deleting, d.Tombstone), err
+		return own(value, d.UID, d.Deleting, d.Invalid, d.Tombstone), err
 	}
 	d, err := fleet.DecodeMirrorDevice(value)
-	return own(value, d.UID, d.Deleting, d.Tombstone), err
+	return own(value, d.UID, d.Deleting, d.Invalid, d.Tombstone), err
 }
 
-func own(value []byte, uid string, deleting bool, t *fleet.Tombstone) Entry {
+func own(value []byte, uid string, deleting bool, invalid string, t *fleet.Tombstone) Entry {
 	if t != nil {
 		return Entry{Value: value, Own: true, UID: t.UID, Tombstone: true}
 	}
-	return Entry{Value: value, Own: true, UID: uid, Deleting: deleting}
+	return Entry{Value: value, Own: true, UID: uid, Deleting: deleting, Invalid: invalid != ""}
 }

@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"harmony.dev/fleet"
 	"harmony.dev/services/patcher/device"
 )
 
-// Want is what a custom resource asks of the mirror. Exactly one of the fields is set.
+// Want is what a custom resource asks of the mirror. Exactly one of the first three fields is set.
 type Want struct {
 	Value   []byte   // put this value
 	Missing []string // keep what is there and add these finalizers to the resource first
 	Refused error    // keep what is there: the resource cannot be mirrored
+	// Placeholder is put without a Value when there is nothing to be kept: else readers would take the resource
+	// for gone. Nil means that there is no hurry, or no key.
+	Placeholder []byte
 }
 
 // Deployment returns the key of a Deployment resource in the mirror and what it asks for. The bucket
@@ -37,16 +41,32 @@ func Device(resource map[string]any, most int) (key string, want Want) {
 // gate lets a value pass once the resource has its finalizers: what the mirror says of a resource must
 // not outlive it unnoticed.
 func gate(m metadata, key string, value []byte, err error, finalizers ...string) Want {
-	if _, illegal := fleet.ParseResourceKey(key); illegal != nil {
+	name, illegal := fleet.ParseResourceKey(key)
+	if illegal != nil {
 		return Want{Refused: illegal}
 	}
 	if err != nil {
-		return Want{Refused: err}
+		return Want{Refused: err, Placeholder: placeholder(name, m, fleet.InvalidText(err))}
 	}
 	if missing := m.missing(finalizers); len(missing) > 0 {
-		return Want{Missing: missing}
+		why := "it has no finalizer " + strings.Join(missing, ", ") + " yet: without it nothing of it is carried out"
+		return Want{Missing: missing, Placeholder: placeholder(name, m, why)}
 	}
 	return Want{Value: value}
+}
+
+// placeholder returns the value that says no more of a resource than that it is there, and why. It is the same for the
+// same resource.
+func placeholder(name fleet.ResourceKey, m metadata, why string) []byte {
+	var v any = fleet.MirrorDevice{UID: m.UID, Generation: m.Generation, Invalid: why}
+	if name.Deployment != "" {
+		v = fleet.MirrorDeployment{UID: m.UID, Generation: m.Generation, Invalid: why}
+	}
+	b, err := marshal(v)
+	if err != nil {
+		return nil // strings and numbers can be encoded
+	}
+	return b
 }
 
 func encodeDeployment(m metadata, resource map[string]any, most int) ([]byte, error) {
@@ -83,7 +103,11 @@ func encodeDevice(m metadata, resource map[string]any, most int) ([]byte, error)
 	if decode(resource["status"], &d.Status) != nil {
 		d.Status = fleet.DeviceStatus{} // somebody else's: shown as none, so that its writer replaces it
 	}
-	return encode(d, err, most, func(b []byte) error { _, err := fleet.DecodeMirrorDevice(b); return err })
+	value, err := encode(d, err, most, func(b []byte) error { _, err := fleet.DecodeMirrorDevice(b); return err })
+	if err != nil && d.Deleting { // what else it says no longer counts
+		return marshal(fleet.MirrorDevice{UID: m.UID, Generation: m.Generation, Deleting: true})
+	}
+	return value, err
 }
 
 // encode returns the bytes of a mirror value once the bucket and its readers are sure to accept them.

@@ -70,6 +70,7 @@ func TestWant_Gates(t *testing.T) {
 		{"too large and deleting", mirror.Deployment, resource("web", "u", 1, both, spec(huge), deleting()), `"deleting":true`, nil, nil},
 		{"unreadable status", mirror.Device, withStatus(resource("pi", "u", 1, both), "not an object"), `"status":{}`, nil, nil},
 		{"unreadable spec", mirror.Device, resource("pi", "u", 1, both, spec(map[string]any{"quarantined": "yes"})), "", nil, fleet.ErrInvalid},
+		{"unreadable spec and deleting", mirror.Device, resource("pi", "u", 1, both, spec(map[string]any{"quarantined": "yes"}), deleting()), `{"uid":"u","generation":1,"status":{},"deleting":true}`, nil, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,6 +101,54 @@ func TestWant_TooLargeForTheServer(t *testing.T) {
 	}
 	if _, want := mirror.Deployment(resource("web", "u", 1, ours, content, deleting()), size-1); want.Refused != nil || len(want.Value) >= size {
 		t.Errorf("deleting, it asks for %s, refused %v", want.Value, want.Refused)
+	}
+}
+
+// What stands for a resource without a value says no more than that it is there, and why; readers take it.
+func TestWant_Placeholder(t *testing.T) {
+	decodes := map[string]func(value []byte) (uid, invalid string, err error){
+		"deployment": func(b []byte) (string, string, error) {
+			d, err := fleet.DecodeMirrorDeployment(b)
+			return d.UID, d.Invalid, err
+		},
+		"device": func(b []byte) (string, string, error) {
+			d, err := fleet.DecodeMirrorDevice(b)
+			return d.UID, d.Invalid, err
+		},
+	}
+	both := finalizers(fleet.FinalizerDesiredState, fleet.FinalizerDeviceData)
+	unreadable := spec(map[string]any{"quarantined": "yes"})
+	north := spec(map[string]any{"targetSelector": map[string]any{"matchLabels": map[string]any{"region": "north"}}})
+	for _, tt := range []struct {
+		name string
+		of   func(map[string]any, int) (string, mirror.Want)
+		r    map[string]any
+		says string // part of why; "" means that there is no placeholder
+	}{
+		{"deployment without its finalizer", mirror.Deployment, resource("web", "u", 3, north), "no finalizer " + fleet.FinalizerDesiredState},
+		{"device without one of two", mirror.Device, resource("pi", "u", 3, finalizers(fleet.FinalizerDesiredState)), "no finalizer " + fleet.FinalizerDeviceData},
+		{"device that cannot be read", mirror.Device, resource("pi", "u", 3, both, unreadable), "read the resource"},
+		{"name that is no key", mirror.Device, resource("a.b", "u", 3), ""},
+		{"deployment with a value", mirror.Deployment, resource("web", "u", 3, both, north), ""},
+		{"device with a value", mirror.Device, resource("pi", "u", 3, both), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			key, want := tt.of(tt.r, fleet.MaxMirrorSize)
+			if tt.says == "" {
+				if want.Placeholder != nil {
+					t.Errorf("a placeholder %s", want.Placeholder)
+				}
+				return
+			}
+			kind, _, _ := strings.Cut(key, ".")
+			if form := map[string]string{"deployment": `"score":`, "device": `"status":`}[kind]; !strings.Contains(string(want.Placeholder), form) {
+				t.Errorf("got %s, want %s in it", want.Placeholder, form)
+			}
+			uid, invalid, err := decodes[kind](want.Placeholder)
+			if err != nil || uid != "u" || !strings.Contains(invalid, tt.says) || strings.Contains(string(want.Placeholder), "north") {
+				t.Errorf("got %s (%v)", want.Placeholder, err)
+			}
+		})
 	}
 }
 

@@ -89,8 +89,8 @@ func (a *asker) notify() {
 	}
 }
 
-// run asks until ctx is done, then forgets everything.
-func (a *asker) run(ctx context.Context) {
+// run asks until ctx is done, then forgets everything. It returns nil.
+func (a *asker) run(ctx context.Context) error {
 	places := make(chan struct{}, askAtOnce)
 	var flying sync.WaitGroup
 	defer func() {
@@ -104,7 +104,7 @@ func (a *asker) run(ctx context.Context) {
 			select {
 			case places <- struct{}{}:
 			case <-ctx.Done():
-				return
+				return nil
 			}
 			flying.Go(func() {
 				defer func() { <-places }()
@@ -115,7 +115,7 @@ func (a *asker) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return
+			return nil
 		case <-timer.C:
 		case <-a.wake:
 			timer.Stop()

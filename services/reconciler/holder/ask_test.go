@@ -25,7 +25,7 @@ func asking(t *testing.T, f func(a *asker)) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			a.run(ctx)
+			_ = a.run(ctx)
 		}()
 		f(a)
 		cancel()

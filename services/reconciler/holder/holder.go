@@ -12,6 +12,7 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/kv"
+	"harmony.dev/fleet/panics"
 	"harmony.dev/fleet/rpc"
 	"harmony.dev/services/reconciler/plan"
 	"harmony.dev/services/reconciler/view"
@@ -22,6 +23,7 @@ type View interface {
 	Plan() (plan.Plan, view.Now)
 	Do(f func(*plan.State, view.Now))
 	WaitOwn(ctx context.Context, seq uint64) error
+	CatchUp(ctx context.Context) error
 	Changed() <-chan struct{}
 }
 
@@ -117,7 +119,7 @@ func (h *Holder) act(ctx context.Context, t *kv.Term) error {
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		h.asker.run(ctx)
+		_ = panics.Guard(ctx, "asker", h.asker.run) // a bug ends the process
 	}()
 	defer func() {
 		cancel()
@@ -146,6 +148,12 @@ func (h *Holder) epoch(ctx context.Context, t *kv.Term, epoch uint64) error {
 	synced := time.Now()
 	for {
 		p, now := h.plan()
+		if now.Synced && p.Doubtful() {
+			if err := h.catchUp(ctx); err != nil {
+				return err
+			}
+			p, now = h.plan()
+		}
 		if pass == 0 {
 			pass = now.Pass
 		}
@@ -176,29 +184,10 @@ func (h *Holder) epoch(ctx context.Context, t *kv.Term, epoch uint64) error {
 		}
 		h.behind.Store(false)
 		h.answering.Store(true)
-		if err := h.sleep(ctx, t, until(now.Time, wake)); err != nil {
+		if err := h.wait(ctx, t, until(now.Time, wake)); err != nil {
 			return err
 		}
 	}
-}
-
-// overslept is by how much an alarm must be late to tell that this process did not run.
-const overslept = 2 * time.Second
-
-// sleep is wait, and sees when it took much longer than it should have: the process was frozen, with its machine perhaps.
-// What came in meanwhile is not read yet, so the time that has passed was no quiet.
-func (h *Holder) sleep(ctx context.Context, t *kv.Term, wake time.Duration) error {
-	began := time.Now()
-	err := h.wait(ctx, t, wake)
-	if late := time.Since(began) - wake; wake > 0 && late > overslept {
-		h.cfg.Log.Warn("woke late: what waits for a quiet mirror waits anew", "late", late)
-		h.cfg.View.Do(func(s *plan.State, n view.Now) {
-			if n.Synced { // else everything waits until it is
-				s.Woke(n.Time)
-			}
-		})
-	}
-	return err
 }
 
 // plan computes and measures.
@@ -233,6 +222,33 @@ func (h *Holder) reach(ctx context.Context, seq uint64) error {
 	}
 	return fmt.Errorf("read up to the own write %d: %w", seq, err)
 }
+
+// catchUp waits until the mirror is in view as it is now, no longer than the lease is kept blind. What is deleted
+// because the mirror has been quiet needs that: a process that was frozen, with its machine perhaps, has not looked at
+// what came in meanwhile.
+func (h *Holder) catchUp(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, h.cfg.HandBackAfter)
+	defer cancel()
+	for {
+		err := h.cfg.View.CatchUp(bounded)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case bounded.Err() != nil:
+			return errBlind
+		}
+		h.cfg.Log.Debug("the mirror is not in view up to what it is now", "err", err)
+		select {
+		case <-bounded.Done():
+		case <-time.After(catchUpPause):
+		}
+	}
+}
+
+// catchUpPause is between two attempts to learn what the mirror has.
+const catchUpPause = 100 * time.Millisecond
 
 // Changes are gathered before they are planned together: a moment, or longer when plans take long, so
 // that planning leaves most of the time to others.

@@ -52,16 +52,23 @@ func changeOf[T comparable](stored, wanted *T, foreign bool) *Change[T] {
 // rest notes whether a Deployment is at rest: without a hold and with a mirror that is vouched for, a plan would
 // have nothing to write for it.
 func (s *State) rest(p *deployment) {
-	if p.unmade() {
-		s.unmade[p] = struct{}{}
-	} else {
-		delete(s.unmade, p)
-	}
+	p.robbed = p.robbed && p.stuck()
+	member(s.unmade, p, p.unmade())
+	member(s.sound, p, p.stuck() && !p.robbed)
 	if len(p.differing) == 0 && p.atRest() {
 		delete(s.busy, p)
 		return
 	}
 	s.busy[p] = struct{}{}
+}
+
+// member puts an item into a set or takes it out.
+func member[T comparable](set map[T]struct{}, item T, in bool) {
+	if in {
+		set[item] = struct{}{}
+	} else {
+		delete(set, item)
+	}
 }
 
 // atRest reports whether the applied record is the final one.

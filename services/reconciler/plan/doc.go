@@ -10,7 +10,7 @@
 // A [State] is the two buckets as last seen. Each Deployment and Device is live, a tombstone, absent
 // (no message under its mirror key) or unknown (a message that cannot be obeyed: malformed, foreign).
 // Each pair of them is in scope, out of scope, or to be kept as it is because one side is unknown or
-// the Deployment invalid. The state keeps, per event and at the cost of what the event affects, the
+// invalid: a placeholder of the patcher is. The state keeps, per event and at the cost of what the event affects, the
 // pairs whose stored value differs from the wanted one; [State.Compute] looks at nothing else.
 //
 // # Invariants
@@ -24,10 +24,11 @@
 //   - _applied.<deployment> follows the Deployment's keys: it names a generation only when no write of
 //     that generation is outstanding, so advancing it never turns a doubtful delete into a certain one.
 //   - A device is never told that its keys are whole while keys may be missing that a lost desired-state had
-//     and nobody can make again: while any Deployment that is invalid or unreadable has no key at all, and
-//     on its own devices while the bucket refuses a Deployment's keys. Until it is mended or deleted,
-//     devices then remove workloads by live deletes only; adding and updating go on. A Deployment that
-//     became invalid after its keys were made holds nothing up.
+//     and nobody can make again: while any Deployment that is invalid or unreadable has no key at all, or
+//     desired-state has lost values since it is so; on its own devices while the bucket refuses a Deployment's
+//     keys; and on an invalid Device. Until it is mended or deleted, devices then remove workloads by live
+//     deletes only; adding and updating go on. A Deployment that became invalid after its keys were made
+//     otherwise holds nothing up.
 //   - After a plan is written and seen, the next plan is empty but for deletes that wait or are held.
 //
 // Time is data. All times are on the clock of the NATS server: stamps of messages are compared with

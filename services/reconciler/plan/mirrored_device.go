@@ -38,13 +38,13 @@ func (s *State) doubtDevice(d *device, at time.Time, err error) error {
 // setDevice replaces a device's entry; the zero entry means that there is none.
 func (s *State) setDevice(d *device, e fleet.MirrorDevice, revision uint64, at time.Time) {
 	next := device{resource: resourceOf(e.UID, e.Deleting, e.Tombstone), labels: e.Labels, quarantined: e.Quarantined}
-	next.revision = revision
+	next.revision, next.invalid = revision, e.Invalid != ""
 	s.countDevice(d, -1)
 	if sameFate(d, &next) {
 		next.revision = d.revision
 	}
 	relabelled := !maps.Equal(d.labels, next.labels)
-	d.resource, d.labels, d.quarantined = next.resource, next.labels, next.quarantined
+	d.resource, d.labels, d.quarantined, d.invalid = next.resource, next.labels, next.quarantined, next.invalid
 	s.countDevice(d, +1)
 	s.judgeDevice(d, at)
 	if relabelled || d.presence == live {
@@ -57,7 +57,7 @@ func (s *State) setDevice(d *device, e fleet.MirrorDevice, revision uint64, at t
 // changed its status has the revision of before, so that an approval goes on covering it.
 func sameFate(a, b *device) bool {
 	return a.presence == b.presence && a.uid == b.uid && a.deleting == b.deleting && a.cause == b.cause &&
-		a.quarantined == b.quarantined && maps.Equal(a.labels, b.labels)
+		a.quarantined == b.quarantined && a.invalid == b.invalid && maps.Equal(a.labels, b.labels)
 }
 
 // judgeDevice judges the pairs that a device has.

@@ -37,7 +37,7 @@ func scopeOf(p *deployment, d *device) scope {
 	switch {
 	case p.out() || d.out():
 		return outside
-	case p.presence == unknown || d.presence == unknown || p.invalid != "":
+	case p.presence == unknown || d.presence == unknown || p.invalid != "" || d.invalid:
 		return keep
 	case p.matcher.Matches(d.labels):
 		return inside

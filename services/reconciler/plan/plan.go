@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"harmony.dev/fleet"
@@ -58,6 +59,13 @@ func (p *Plan) Counts() (puts, deletes int) {
 		deletes += len(p.Groups[i].Deletes)
 	}
 	return puts, deletes
+}
+
+// Doubtful reports whether keys are to be deleted for a cause that may be lost truth.
+func (p *Plan) Doubtful() bool {
+	return slices.ContainsFunc(p.Groups, func(g Group) bool {
+		return slices.ContainsFunc(g.Deletes, func(d Delete) bool { return d.Cause.Doubtful() })
+	})
 }
 
 // empty reports whether the group writes nothing.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -422,8 +423,43 @@ func TestState_AnExpiredTombstoneIsForgotten(t *testing.T) {
 	}
 }
 
+// What becomes invalid is decided anew: an approval of before does not cover it.
+func TestSameFate(t *testing.T) {
+	alive := device{resource: resource{presence: live, uid: "u"}}
+	invalid := alive
+	invalid.invalid = true
+	if !sameFate(&alive, &alive) || sameFate(&alive, &invalid) || sameFate(&invalid, &alive) {
+		t.Error("an invalid device has the fate of another")
+	}
+}
+
+// An earlier desired-state that comes back after all was lost says nothing about the keys that it does not have.
+func TestState_AnEarlierDesiredStateIsNotAllThatWas(t *testing.T) {
+	w := spread(t, 2)
+	w.setDeployment("web", fleet.MirrorDeployment{Generation: 2, Invalid: "too large"})
+	w.apply(w.plan())
+	earlier := w.desired["d0.web"]
+	clear(w.desired)
+	w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)
+	w.lease(true)
+	w.state.Lose(w.now)
+	w.ok(w.state.ApplyDesired(earlier, w.now))
+	for _, d := range []fleet.DeviceID{"d0", "d1"} {
+		if keys, err := w.state.DeviceKeys(d, none); err != nil || keys.Whole {
+			t.Errorf("%s is told %+v, %v", d, keys, err)
+		}
+	}
+}
+
 // After the mirror went back its revisions are used again: an approval of before must not cover what comes now.
 func TestState_SetBackEndsAnApproval(t *testing.T) {
+	for name, known := range map[string]bool{"known before": true, "read after": false} {
+		t.Run(name, func(t *testing.T) { approvalEnds(t, known) })
+	}
+}
+
+func approvalEnds(t *testing.T, known bool) {
+	t.Helper()
 	w := spread(t, 40)
 	w.entomb("deployment", "web", fleet.TombstoneVanished)
 	w.now = w.now.Add(time.Minute)
@@ -439,9 +475,14 @@ func TestState_SetBackEndsAnApproval(t *testing.T) {
 	w.lease(false)
 	w.ok(w.write(change(t, fleet.KeyHold, &approved)))
 	w.state.Reread()
+	if stored := w.desired[fleet.KeyHold]; !known {
+		w.ok(w.state.ApplyDesired(Message{Key: stored.Key, Op: Gone}, w.now))
+	}
 	w.state.SetBack()
+	w.ok(w.state.ApplyDesired(w.desired[fleet.KeyHold], w.now)) // desired-state is read anew, too
 	w.state.Stir(w.now)
 	w.whole()
+	w.ok(w.state.ApplyDesired(w.desired[fleet.KeyHold], w.now))
 	p := w.plan()
 	if _, deletes := p.Counts(); deletes != 0 || len(p.Held) != 40 {
 		t.Fatalf("after the mirror went back:\n%s", render(p))

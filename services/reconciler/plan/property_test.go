@@ -75,7 +75,7 @@ func TestProperty_MemoryFollowsTheBuckets(t *testing.T) {
 			w.ok(w.write(Message{Key: k, Op: Gone}))
 		}
 		s := w.state
-		left := len(s.deployments) + len(s.devices) + len(s.values) + len(s.recent) + len(s.busy) + len(s.unmade) + len(s.ending) + len(s.leaver)
+		left := len(s.deployments) + len(s.devices) + len(s.values) + len(s.recent) + len(s.busy) + len(s.unmade) + len(s.sound) + len(s.ending) + len(s.leaver)
 		if left != 0 || s.keys != 0 || s.alive.deployments != 0 || s.alive.devices != 0 {
 			rt.Fatalf("something is left of two empty buckets: %+v", s)
 		}
@@ -113,6 +113,9 @@ func (w *world) goodEvent(rt *rapid.T, n *naive) {
 		e := labelled("region", rapid.SampledFrom([]string{"north", "south"}).Draw(rt, "region"))
 		e.Deleting = rapid.IntRange(0, 5).Draw(rt, "deleting") == 0
 		e.Quarantined = rapid.IntRange(0, 5).Draw(rt, "quarantined") == 0
+		if rapid.IntRange(0, 5).Draw(rt, "invalid") == 0 {
+			e = fleet.MirrorDevice{Invalid: "no finalizer"}
+		}
 		w.setDevice(device, e)
 	case 3, 4, 5:
 		w.setDeployment(name, drawWish(rt))
@@ -245,7 +248,7 @@ func (n *naive) action(device, name string, stored Message) action {
 	out := !deviceThere && !deviceUnknown || d.Tombstone != nil || d.Deleting || d.Quarantined ||
 		!deploymentThere && !deploymentUnknown || p.Tombstone != nil || p.Deleting
 	if !out {
-		if deviceUnknown || deploymentUnknown {
+		if deviceUnknown || deploymentUnknown || d.Invalid != "" || p.Invalid != "" {
 			return nothing
 		}
 		m, err := selector.Compile(p.TargetSelector)
@@ -283,6 +286,9 @@ func drawWish(rt *rapid.T) fleet.MirrorDeployment {
 		e.TargetSelector = fleet.Selector{MatchExpressions: []fleet.SelectorRequirement{{Key: "region", Operator: "NotIn", Values: []string{"north"}}}}
 	case 2:
 		e.TargetSelector.MatchLabels["bad key"] = "x"
+	}
+	if rapid.IntRange(0, 5).Draw(rt, "invalid") == 0 {
+		e = fleet.MirrorDeployment{Generation: e.Generation, Invalid: "no finalizer"}
 	}
 	e.UID = rapid.SampledFrom([]string{"u1", "u2"}).Draw(rt, "uid")
 	e.Deleting = rapid.IntRange(0, 5).Draw(rt, "deleting") == 0

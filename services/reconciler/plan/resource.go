@@ -54,6 +54,7 @@ type deployment struct {
 
 	applied   *fleet.Applied // as stored; nil means none
 	unapplied bool           // its record was overwritten or deleted by somebody else: to be written again
+	robbed    bool           // it is stuck, and desired-state has lost values since
 }
 
 // out reports whether the Deployment wants no key at all.
@@ -77,9 +78,12 @@ func (p *deployment) regressed() bool {
 	return p.presence == live && !p.otherUID() && p.generation < p.appliedGeneration()
 }
 
-// unmade reports whether the Deployment has no key anywhere and can be given none as it is. If it had keys
-// in an earlier incarnation of desired-state, devices run it and nothing here says so.
-func (p *deployment) unmade() bool { return p.keys == 0 && (p.invalid != "" || p.unread) }
+// stuck reports whether the Deployment can be given no key as it is.
+func (p *deployment) stuck() bool { return p.invalid != "" || p.unread }
+
+// unmade reports whether the Deployment is stuck and may lack keys: it has none anywhere, or desired-state has lost
+// values since. If it had keys that are no more, devices run it and nothing here says so.
+func (p *deployment) unmade() bool { return p.stuck() && (p.keys == 0 || p.robbed) }
 
 // device is a Device and its pairs. It is also there for an id that has nothing but stored keys.
 type device struct {
@@ -87,6 +91,7 @@ type device struct {
 	id          fleet.DeviceID
 	labels      map[string]string
 	quarantined bool
+	invalid     bool    // there is such a Device, and its entry says no more: its keys stay as they are
 	pairs       []*pair // sorted by deployment
 	keys        int     // pairs stored
 	entries     []Entry // what it is to run, as stored; nil means to be built

@@ -24,13 +24,15 @@ var update = flag.Bool("update", false, "rewrite the expected lines of testdata/
 //
 //	whole                                 the mirror takes an epoch, is synced and leased
 //	epoch | synced | lease | unlease      each of these alone
-//	device ID [k=v …] [deleting] [quarantined] [state=S]
+//	device ID [k=v …] [deleting] [quarantined] [state=S] [invalid=TEXT]
 //	devices FROM TO [k=v …]               n devices d001 …
 //	deployment NAME gen=N score=S [sel=k=v,…] [uid=U] [deleting] [invalid=TEXT]
 //	tombstone device|deployment NAME deleted|vanished
 //	gone KEY | foreign KEY [VALUE] | unforeign KEY     in the mirror: no message, a foreign put, a foreign marker
 //	expired KEY                           in the mirror: the marker of a time to live that ended
 //	put KEY VALUE | del KEY               in desired-state, foreign
+//	purge KEY                             in desired-state: no message
+//	setback                               desired-state is another one, or an earlier state of itself
 //	after DURATION                        time passes
 //	woke                                  … in which nobody looked
 //	plan                                  shows the plan
@@ -139,6 +141,10 @@ func (w *world) command(t *testing.T, f []string) string {
 		return sayError(w.write(Message{Key: f[1], Value: []byte(arg(2))}))
 	case "del":
 		return sayError(w.write(Message{Key: f[1], Op: Marker}))
+	case "purge":
+		return sayError(w.write(Message{Key: f[1], Op: Gone}))
+	case "setback":
+		w.state.Lose(w.now)
 	case "after":
 		d, err := time.ParseDuration(f[1])
 		if err != nil {
@@ -280,6 +286,8 @@ func parseDevice(words []string) fleet.MirrorDevice {
 			e.Quarantined = true
 		case k == "state":
 			e.Status.State = fleet.DeviceState(v)
+		case k == "invalid":
+			e.Invalid, e.Labels = v, nil
 		case isLabel:
 			e.Labels[k] = v
 		}

@@ -18,7 +18,8 @@ type DeviceKeys struct {
 	Entries []Entry // sorted by deployment; never changed once returned
 	// Whole is false when the device must not conclude anything from what is absent: no patcher stands behind
 	// the mirror, so both buckets may be old backups; a stored value was left out because nobody may obey it, or
-	// because its delete waits; or a key that the device may have had is not there because it cannot be made now.
+	// because its delete waits; or a key that the device may have had is not there because it cannot be made now: the
+	// Device is invalid, or a Deployment.
 	Whole       bool
 	Quarantined bool // nothing is to run there, whatever is stored
 }
@@ -49,7 +50,7 @@ func (s *State) DeviceKeys(id fleet.DeviceID, stuck func(fleet.DeploymentName) b
 	if leaving {
 		return DeviceKeys{Entries: s.staying(d)}, nil
 	}
-	return DeviceKeys{Entries: d.stored(), Whole: whole}, nil
+	return DeviceKeys{Entries: d.stored(), Whole: whole && !d.invalid}, nil
 }
 
 // imminent reports whether the next plan writes the pair's key.

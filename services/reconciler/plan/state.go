@@ -21,10 +21,13 @@ type State struct {
 	keys   int                                // pairs stored
 	recent map[fleet.Pair]time.Time           // doubtful deletes still visible as markers, by the server's stamp
 	hold   *fleet.Hold                        // as stored
+	holdAt uint64                             // revision of what is stored
+	voidAt uint64                             // a hold of this revision is of a mirror that went back; 0: none is
 	unheld bool                               // _hold was overwritten or deleted by somebody else: to be written again
 	busy   map[*deployment]struct{}           // those that are not at rest: Compute looks at these alone
-	lost   time.Time                          // when a value in view was last found to be gone without a message
-	unmade map[*deployment]struct{}           // those that may lack all of their keys, see deployment.unmade
+	lost   time.Time                          // when values were last found to be gone without a message
+	unmade map[*deployment]struct{}           // those that are stuck and may lack keys, see deployment.unmade
+	sound  map[*deployment]struct{}           // those that are stuck, and desired-state has lost nothing since
 	ending map[*deployment]struct{}           // live and deleting
 	leaver map[*device]struct{}               // live and deleting
 	alive  struct{ deployments, devices int } // live and not deleting
@@ -66,6 +69,7 @@ func New(b Brake) *State {
 		recent:      map[fleet.Pair]time.Time{},
 		busy:        map[*deployment]struct{}{},
 		unmade:      map[*deployment]struct{}{},
+		sound:       map[*deployment]struct{}{},
 		ending:      map[*deployment]struct{}{},
 		leaver:      map[*device]struct{}{},
 	}
@@ -94,11 +98,17 @@ func (s *State) Reread() { s.mirror.reading, s.mirror.alive = true, false }
 // patcher vouches for it. Its revisions are used again, so that those in a hold say nothing any more.
 func (s *State) SetBack() {
 	s.mirror.setBack = true
-	if s.hold != nil {
-		h := *s.hold
-		h.UpTo, h.Approved = 0, false
-		s.hold, s.unheld = &h, true
+	s.voidHold()
+}
+
+// voidHold ends what the stored hold says of the mirror, until it is written again. It may be read again before.
+func (s *State) voidHold() {
+	if s.hold == nil {
+		return
 	}
+	h := *s.hold
+	h.UpTo, h.Approved = 0, false
+	s.hold, s.unheld, s.voidAt = &h, true, s.holdAt
 }
 
 // Stir says that the mirror was read anew: whatever waits for it to be quiet waits from this time on.
@@ -108,8 +118,17 @@ func (s *State) Stir(at time.Time) { s.mirror.reading, s.mirror.stirred = false,
 // mirror waits anew.
 func (s *State) Woke(at time.Time) { s.mirror.stirred, s.mirror.confirmed = at, at }
 
-// Lost returns when a value that was in view was last found to be gone without a message, as after a purge;
-// zero means never.
+// Lose says that values of desired-state are gone without a message, maybe also some that never were in view: it was
+// set back, or purged. What is stuck may have lost keys that nobody can make again.
+func (s *State) Lose(at time.Time) {
+	s.lost = at
+	for p := range s.sound {
+		p.robbed = true
+		s.rest(p)
+	}
+}
+
+// Lost returns when values were last found to be gone without a message, as after a purge; zero means never.
 func (s *State) Lost() time.Time { return s.lost }
 
 func (s *State) deployment(name fleet.DeploymentName) *deployment {

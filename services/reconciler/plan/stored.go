@@ -39,8 +39,12 @@ func (s *State) applyPair(name fleet.Pair, m Message, at time.Time) error {
 		return nil
 	}
 	x := link(p, d)
-	if m.Op == Gone && x.stored != nil {
-		s.lost = at
+	switch {
+	case x.stored == nil:
+	case m.Op == Gone:
+		s.Lose(at)
+	case m.Op == Marker && !m.Own:
+		p.robbed = true // the others have what they had
 	}
 	s.store(x, m)
 	s.judge(x, at)
@@ -101,7 +105,10 @@ func (s *State) applyHold(m Message) error {
 			s.unheld = true
 			return &Aside{Err: err, Kept: s.hold != nil}
 		}
-		s.hold, s.unheld = &h, false
+		s.hold, s.holdAt, s.unheld = &h, m.Revision, false
+		if s.mirror.setBack || m.Revision == s.voidAt {
+			s.voidHold()
+		}
 	case m.Op == Marker && !m.Own:
 		s.unheld = s.hold != nil
 	default:

@@ -16,6 +16,7 @@ type source struct {
 	view      *View
 	reflector *kv.Reflector
 	aside     *kv.Aside
+	stamps    *kv.Clock // what the stream's messages say of the time
 	apply     func(*plan.State, plan.Message, time.Time) error
 
 	synced  bool
@@ -27,7 +28,7 @@ type source struct {
 }
 
 func (v *View) newSource(b *kv.Bucket, own bool, log *slog.Logger, apply func(*plan.State, plan.Message, time.Time) error) *source {
-	s := &source{view: v, aside: kv.NewAside(b.Name(), log), apply: apply}
+	s := &source{view: v, aside: kv.NewAside(b.Name(), log), stamps: v.clock.stream(), apply: apply}
 	s.reflector = kv.NewReflector(kv.ReflectorConfig{Bucket: b, Own: own, View: s, Log: log})
 	return s
 }
@@ -43,6 +44,9 @@ func (s *source) Begin(p kv.Pass) {
 	if s.young = newest(s.young, p.Created); p.NewIncarnation {
 		s.young = newest(s.young, s.view.clock.Now())
 	}
+	if s == s.view.desired && p.NewIncarnation {
+		s.view.state.Lose(s.young)
+	}
 	if s == s.view.mirror {
 		s.view.state.Reread()
 		if wentBack {
@@ -57,7 +61,7 @@ func (s *source) Apply(m kv.Message) {
 	s.view.mu.Lock()
 	defer s.view.mu.Unlock()
 	if m.Op != kv.Swept {
-		s.view.clock.Observe(m.Time)
+		s.observe(m.Time)
 		s.seq = max(s.seq, m.Revision)
 		s.reached = max(s.reached, m.Revision)
 	}
@@ -69,6 +73,22 @@ func (s *source) Apply(m kv.Message) {
 		s.aside.Clear(m.Key)
 	}
 	s.view.notify()
+}
+
+// observe takes in the stamp of a message. When the time jumps with it, none has passed: what waits for a quiet mirror
+// waits anew, and the streams are as young as before. Until the time is sure it may be one that is long past, and then
+// how old the streams are is seen only now.
+func (s *source) observe(stamp time.Time) {
+	v, sure := s.view, s.view.clock.sure
+	jump := v.clock.observe(s.stamps, stamp, s.synced)
+	if jump == 0 {
+		return
+	}
+	v.state.Woke(v.clock.Now())
+	if sure {
+		v.log.Warn("the servers' clock jumped: what waits for a quiet mirror waits anew", "by", jump)
+		v.mirror.young, v.desired.young = v.mirror.young.Add(jump), v.lastLoss().Add(jump)
+	}
 }
 
 // Synced implements [kv.View].

@@ -87,6 +87,27 @@ func TestSource_IsYoungAgain(t *testing.T) {
 	check("a value is gone", 0, 0)
 }
 
+// What desired-state lost when it was set back may never have been in view.
+func TestSource_DesiredStateThatWasSetBackHasLostValues(t *testing.T) {
+	v := unread()
+	check := func(what string, want bool) {
+		t.Helper()
+		v.Do(func(s *plan.State, _ Now) {
+			if lost := !s.Lost().IsZero(); lost != want {
+				t.Errorf("%s: lost %t, want %t", what, lost, want)
+			}
+		})
+	}
+	v.desired.Begin(kv.Pass{Number: 1, Barrier: 100, Created: time.Now()})
+	check("read for the first time", false)
+	v.desired.Begin(kv.Pass{Number: 2, Barrier: 110, Created: time.Now()})
+	check("read again", false)
+	v.mirror.Begin(kv.Pass{Number: 2, Barrier: 90, Created: time.Now(), NewIncarnation: true})
+	check("the mirror went back", false)
+	v.desired.Begin(kv.Pass{Number: 3, Barrier: 90, Created: time.Now(), NewIncarnation: true})
+	check("it went back", true)
+}
+
 // Nothing can be concluded from a mirror before it is whole: its youth begins then.
 func TestSource_IsYoungWhenTheMirrorBecomesWhole(t *testing.T) {
 	synced := kv.Message{Key: fleet.KeySynced, Value: []byte(`{"epoch":7}`), Revision: 90, Header: nats.Header{fleet.HeaderEpoch: []string{"7"}}}

@@ -3,7 +3,8 @@
 //
 // The state is under one lock. Nothing derived from it may be written while a source is not synced, so
 // [View.Plan] and [View.Do] hand it out together with that fact, as of the same moment. Time is that of
-// the NATS server: each message carries its stamp, and in between the process's own clock goes on from the last.
+// the NATS servers: each message carries its stamp, and in between the process's own clock goes on from the last. Where
+// a stamp is further than that clock allows, no time has passed, and nothing that waits has waited.
 package view
 
 import (
@@ -30,15 +31,16 @@ type Config struct {
 type View struct {
 	mirror, desired *source
 	changed         chan struct{} // holds a token after a change
+	log             *slog.Logger
 
 	mu    sync.Mutex
 	state *plan.State
-	clock *kv.Clock
+	clock *clock
 }
 
 // New returns a view that Run of its two reflectors feeds.
 func New(cfg Config) *View {
-	v := &View{changed: make(chan struct{}, 1), state: plan.New(cfg.Brake), clock: kv.NewClock(time.Now)}
+	v := &View{changed: make(chan struct{}, 1), log: cfg.Log, state: plan.New(cfg.Brake), clock: newClock(time.Now)}
 	v.mirror = v.newSource(cfg.Mirror, false, cfg.Log, (*plan.State).ApplyMirror)
 	v.desired = v.newSource(cfg.Desired, true, cfg.Log, (*plan.State).ApplyDesired)
 	return v
@@ -89,9 +91,12 @@ func (v *View) Plan() (p plan.Plan, now Now) {
 func (v *View) now() Now {
 	return Now{
 		Time: v.clock.Now(), Synced: v.syncedLocked(), Seq: v.desired.seq, Pass: v.desired.pass.Number,
-		Mirror: v.mirror.young, Desired: newest(v.desired.young, v.state.Lost()),
+		Mirror: v.mirror.young, Desired: v.lastLoss(),
 	}
 }
+
+// lastLoss is since when desired-state is what it is.
+func (v *View) lastLoss() time.Time { return newest(v.desired.young, v.state.Lost()) }
 
 func newest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
@@ -99,6 +104,9 @@ func newest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Ti
 func (v *View) WaitOwn(ctx context.Context, seq uint64) error {
 	return v.desired.reflector.WaitSeq(ctx, seq)
 }
+
+// CatchUp waits until fleet-resources is in view up to what it is now, see [kv.Reflector.CatchUp].
+func (v *View) CatchUp(ctx context.Context) error { return v.mirror.reflector.CatchUp(ctx) }
 
 // MirrorSource and DesiredSource return the sources for health.
 func (v *View) MirrorSource() fleet.Source { return v.mirror.health() }
