@@ -12,7 +12,7 @@ import (
 
 // Stall lets nothing more through to processes once each has got some entries of its buckets, so that they
 // stay in the middle of reading them, whether they connect again or not. It is injected while they are
-// down; healed, everything passes.
+// down, or at once with no entries; healed, everything passes. What they send passes.
 type Stall struct {
 	instances []*lab.Instance
 	entries   int

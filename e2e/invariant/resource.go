@@ -19,7 +19,7 @@ type resource struct {
 	generation  int64
 	deleting    bool
 	quarantined bool
-	carried     bool              // the patcher may mirror it: it is being deleted or has its finalizers (design, section 5)
+	carried     bool              // the patcher mirrors it, or may: it is being deleted or has its finalizers (design, section 5)
 	labels      map[string]string // of a Device
 	target      *target           // of a Deployment
 }
@@ -274,7 +274,7 @@ func mirroredDevice(value string, now *state) {
 		return
 	}
 	now.is = &resource{
-		uid: d.UID, generation: d.Generation, deleting: d.Deleting, quarantined: d.Quarantined, carried: true, labels: d.Labels,
+		uid: d.UID, generation: d.Generation, deleting: d.Deleting, quarantined: d.Quarantined, carried: d.Invalid == "", labels: d.Labels,
 	}
 }
 

@@ -50,18 +50,28 @@ func startNATS(t testing.TB, s *Stack, o Options) *NATS {
 			nd.configure(fmt.Sprintf("cluster { name: lab, no_advertise: true, listen: %q, routes: [\"nats://%s\"] }\n", routes[i], strings.Join(routes, `", "nats://`)))
 		}
 	}
-	if !o.NoStream {
-		n.EnableJetStream()
-	}
+	n.configure(true)
 	n.Start()
 	return n
 }
 
-// EnableJetStream takes effect with the next start.
-func (n *NATS) EnableJetStream() {
+// RestartWithJetStream restarts all servers with JetStream on the stores that they had, or without it.
+func (n *NATS) RestartWithJetStream(on bool) {
+	n.t.Helper()
+	n.Kill()
+	n.configure(on)
+	n.Start()
+}
+
+// configure says whether servers have JetStream once they start: what a configuration says last counts.
+func (n *NATS) configure(jetStream bool) {
 	n.t.Helper()
 	for _, nd := range n.nodes {
-		nd.configure(fmt.Sprintf("jetstream { store_dir: %q }\n", nd.store()))
+		line := "jetstream: disabled\n"
+		if jetStream {
+			line = fmt.Sprintf("jetstream { store_dir: %q }\n", nd.store())
+		}
+		nd.configure(line)
 	}
 }
 
@@ -144,12 +154,12 @@ func (nd *node) await() {
 func (n *NATS) Kill() {
 	n.t.Helper()
 	for i := range n.nodes {
-		n.KillNode(i)
+		n.killNode(i)
 	}
 }
 
-// KillNode ends one server with SIGKILL.
-func (n *NATS) KillNode(i int) {
+// killNode ends one server with SIGKILL.
+func (n *NATS) killNode(i int) {
 	n.t.Helper()
 	n.nodes[i].note(record.ProcessKilled)
 	if err := n.nodes[i].proc.Kill(); err != nil {
@@ -200,21 +210,10 @@ func (n *NATS) Backup() string {
 	return dir
 }
 
-// Restore gives servers that were killed the stores of a backup.
-func (n *NATS) Restore(backup string) {
-	n.t.Helper()
-	n.restore(backup, ".")
-}
-
 // RestoreStream gives servers that were killed what a backup has of one bucket, and leaves them the rest.
 func (n *NATS) RestoreStream(backup, bucket string) {
 	n.t.Helper()
-	n.restore(backup, filepath.Join("jetstream", "$G", "streams", fleet.StreamName(bucket)))
-}
-
-// restore puts the part of a backup that is below a path of the store in the place of what is there.
-func (n *NATS) restore(backup, path string) {
-	n.t.Helper()
+	path := filepath.Join("jetstream", "$G", "streams", fleet.StreamName(bucket))
 	for _, nd := range n.nodes {
 		now, old := filepath.Join(nd.store(), path), filepath.Join(backup, nd.name, path)
 		err := os.RemoveAll(now)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -80,8 +81,13 @@ func (s *Stack) judge() {
 	} else if !s.t.Failed() {
 		return
 	}
-	if err := record.Save(path, recording); err != nil {
+	err := os.MkdirAll(filepath.Dir(path), 0o750)
+	if err == nil {
+		err = record.Save(path, recording)
+	}
+	if err != nil {
 		s.t.Errorf("keep the recording: %v", err)
+		return
 	}
 	s.t.Logf("the recording is %s; judge it again with 'go run ./e2e/cmd/judge %s'", path, path)
 }

@@ -53,10 +53,9 @@ type Stack struct {
 // Options say how a stack differs from the usual one: one NATS server with JetStream, binaries with the race
 // detector, no service, no device.
 type Options struct {
-	NoStream bool // servers without JetStream
-	Nodes    int  // 3: a cluster, with three replicas of each bucket
-	Shipped  bool // the binaries that are shipped, without proxies and recorder: for what is measured
-	OwnKube  bool // a Kubernetes API of its own, for tests that kill it or restore its store
+	Nodes   int  // 3: a cluster, with three replicas of each bucket
+	Shipped bool // the binaries that are shipped, without proxies and recorder: for what is measured
+	OwnKube bool // a Kubernetes API of its own, for tests that kill it or restore its store
 }
 
 // New starts NATS and makes a namespace. Services and devices are started by the test. When the test ends,

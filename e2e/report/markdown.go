@@ -23,7 +23,13 @@ const enough = 5
 var onThree = []int{1, 7, 23}
 
 // others are how many runs there must be that are no scenarios, by name.
-var others = map[string]int{"soak": 3, "sweep": 1}
+var others = map[string]int{"mutants": 1, "soak": 3, "sweep": 1}
+
+// part is what the command of a run says that was not whole.
+var part = regexp.MustCompile(` (S|COUNT|SWEEP)=`)
+
+// soakTime is how long a soak must have been, at least.
+const soakTime = 10 * time.Minute
 
 // Markdown is docs/recovery.md. It is an error when a number has no test, a test no result or a result no
 // test.
@@ -158,12 +164,15 @@ func ranOnThree(number int, s Summary) bool {
 	return false
 }
 
-// complete returns nil when there are as many runs of each kind as there must be, and none failed.
+// complete returns nil when there are as many runs of each kind as there must be, each of them whole, and none failed.
 func complete(runs []lab.Run) error {
 	n := map[string]int{}
 	for _, r := range runs {
-		if !r.Passed {
+		switch {
+		case !r.Passed:
 			return fmt.Errorf("'%s' failed: %s", r.Command, r.Result)
+		case part.MatchString(r.Command) || r.Name == "soak" && lasted(r.Command) < soakTime:
+			return fmt.Errorf("'%s' is not a whole one: see CONTRIBUTING.md", r.Command)
 		}
 		n[r.Name]++
 	}
@@ -173,6 +182,14 @@ func complete(runs []lab.Run) error {
 		}
 	}
 	return nil
+}
+
+// lasted returns the duration that a command names.
+func lasted(command string) time.Duration {
+	_, text, _ := strings.Cut(command, "DURATION=")
+	text, _, _ = strings.Cut(text, " ")
+	d, _ := time.ParseDuration(text) // 0 when it names none
+	return d
 }
 
 // proves returns nil when a test has shown what it promises.
@@ -186,6 +203,8 @@ func (t Test) proves() error {
 		return fmt.Errorf("has %d wrong writes", t.Violations)
 	case len(t.Measured) == 0:
 		return errors.New("measured no time")
+	case len(t.Faults) == 0 && !t.Unrecorded:
+		return errors.New("recorded no fault")
 	}
 	for what, m := range t.Measured {
 		if m.Limit > 0 && m.Worst > m.Limit {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -36,6 +37,9 @@ func TestMutants_NoneIsMissing(t *testing.T) {
 	killers := map[string]bool{}
 	for _, path := range patches {
 		m := mutantOf(t, path)
+		if out, err := exec.CommandContext(t.Context(), "git", "-C", "../..", "apply", "--check", "e2e/report/"+path).CombinedOutput(); err != nil {
+			t.Errorf("%s does not apply: %v\n%s", path, err, out)
+		}
 		test, _, _ := strings.Cut(m["Scenario"], "/")
 		number := numbered.FindStringSubmatch(test)
 		if !tests[test] || !strings.HasPrefix(filepath.Base(path), "r"+number[1]+"-") {

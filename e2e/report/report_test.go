@@ -119,14 +119,15 @@ func TestScenarios(t *testing.T) {
 // every is one scenario of each number, and a summary that has a result of each.
 func every() ([]Scenario, Summary) {
 	s := Summary{Tests: map[string]Test{}, Commit: "abc"}
-	for _, name := range []string{"soak", "soak", "soak", "sweep"} {
-		s.Runs = append(s.Runs, lab.Run{Name: name, Command: "make " + name, Passed: true})
+	for _, command := range []string{"soak DURATION=10m0s SEED=1", "soak DURATION=10m0s SEED=2", "soak DURATION=15m0s SEED=3", "sweep SEED=1", "mutants"} {
+		name, _, _ := strings.Cut(command, " ")
+		s.Runs = append(s.Runs, lab.Run{Name: name, Command: "make " + command, Passed: true})
 	}
 	var all []Scenario
 	for n := 1; n <= ScenarioCount; n++ {
 		test := "TestR" + string([]byte{byte('0' + n/10), byte('0' + n%10)}) + "_ItHappens"
 		all = append(all, Scenario{Number: n, Test: test, File: "f_test.go", Fault: "a | b", Promise: "p", Budget: "b", Found: "-"})
-		s.Tests[test] = Test{Runs: 5, Nodes: 3, Measured: map[string]Measured{"ready": {Median: 1.26, Worst: 3, Limit: 4}}}
+		s.Tests[test] = Test{Runs: 5, Nodes: 3, Faults: []string{"kill"}, Measured: map[string]Measured{"ready": {Median: 1.26, Worst: 3, Limit: 4}}}
 	}
 	return all, s
 }
@@ -155,7 +156,8 @@ func TestMarkdown(t *testing.T) {
 		"failed in 1 of 5":   {Runs: 5, Failed: 1},
 		"has 2 wrong writes": {Runs: 5, Violations: 2},
 		"measured no time":   {Runs: 5},
-		"took 9.0 s":         {Runs: 5, Measured: map[string]Measured{"ready": {Worst: 9, Limit: 8}}},
+		"recorded no fault":  {Runs: 5, Measured: map[string]Measured{"ready": {Worst: 7, Limit: 8}}},
+		"took 9.0 s":         {Runs: 5, Faults: []string{"kill"}, Measured: map[string]Measured{"ready": {Worst: 9, Limit: 8}}},
 	} {
 		s.Tests[all[3].Test] = bad
 		if _, err := Markdown(all, s); err == nil || !strings.Contains(err.Error(), want) {
@@ -172,8 +174,13 @@ func TestMarkdown(t *testing.T) {
 			t.Nodes = 1
 			s.Tests[all[6].Test] = t
 		},
-		"2 runs of soak, want 3": func(s *Summary) { s.Runs = slices.Delete(s.Runs, 0, 1) },
-		"'make sweep' failed":    func(s *Summary) { s.Runs[3].Passed = false },
+		"2 runs of soak, want 3":      func(s *Summary) { s.Runs = slices.Delete(s.Runs, 0, 1) },
+		"0 runs of mutants, want 1":   func(s *Summary) { s.Runs = s.Runs[:4] },
+		"'make sweep SEED=1' failed":  func(s *Summary) { s.Runs[3].Passed = false },
+		"SWEEP=6' is not a whole one": func(s *Summary) { s.Runs[3].Command += " SWEEP=6" },
+		"COUNT=5' is not a whole one": func(s *Summary) { s.Runs[4].Command += " COUNT=5" },
+		"S=R06' is not a whole one":   func(s *Summary) { s.Runs[4].Command += " S=R06" },
+		"=9m59s' is not a whole one":  func(s *Summary) { s.Runs[0].Command = "make soak DURATION=9m59s" },
 	} {
 		_, s = every()
 		spoil(&s)

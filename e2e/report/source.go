@@ -15,7 +15,7 @@ import (
 
 // Scenario is a test with what its comment says.
 type Scenario struct {
-	Number  int    // 7; 0 for tests that are no numbered scenario
+	Number  int    // 7
 	Test    string // "TestR07_…"
 	File    string // "r07_two_holders_test.go"
 	Fault   string

@@ -77,11 +77,11 @@ func (l *losing) lose(f fault.Fault, buckets ...string) {
 	fault.Inject(l.s, f)
 	start := time.Now()
 	l.s.Eventually(60*time.Second, what+" noticed", func(ctx context.Context) error {
-		keys := map[string]map[string]lab.Entry{}
+		now := map[string]stored{}
 		for _, bucket := range buckets {
-			keys[bucket], _ = l.s.NATS.Keys(ctx, bucket) // none while there is no stream
+			now[bucket] = l.stored(ctx, bucket)
 		}
-		return unnoticed(seen, l.sightings(ctx, buckets, keys))
+		return unnoticed(seen, l.sightings(ctx, buckets, now))
 	})
 	l.s.Measured(what+": noticed", time.Since(start), noticedWithin)
 	var at time.Time
@@ -112,7 +112,7 @@ func (l *losing) lose(f fault.Fault, buckets ...string) {
 // sightings are how often each instance began to read each of the buckets, and the epoch of each lease
 // on them. Who has in view just what is in a bucket, and all that was written into it, has noticed as well:
 // after a purge the owner may be so fast that nothing is left to be noticed.
-func (l *losing) sightings(ctx context.Context, buckets []string, keys map[string]map[string]lab.Entry) map[string]uint64 {
+func (l *losing) sightings(ctx context.Context, buckets []string, now map[string]stored) map[string]uint64 {
 	out := map[string]uint64{}
 	for _, h := range l.s.Health(ctx) {
 		for _, s := range h.Sources {
@@ -120,7 +120,7 @@ func (l *losing) sightings(ctx context.Context, buckets []string, keys map[strin
 				continue
 			}
 			out[h.Service+" reads "+s.Name] = s.Pass
-			if keys != nil && !s.Synced || inView(s, keys[s.Name]) {
+			if now != nil && !s.Synced || now[s.Name].inView(s) {
 				out[h.Service+" reads "+s.Name]++
 			}
 		}
@@ -131,13 +131,30 @@ func (l *losing) sightings(ctx context.Context, buckets []string, keys map[strin
 	return out
 }
 
-func inView(s fleet.Source, keys map[string]lab.Entry) bool {
-	for _, e := range keys {
+// stored is what is in a bucket.
+type stored struct {
+	keys map[string]lab.Entry
+	last uint64 // sequence that its stream is at
+}
+
+// stored is empty while there is no stream.
+func (l *losing) stored(ctx context.Context, bucket string) (now stored) {
+	now.keys, _ = l.s.NATS.Keys(ctx, bucket)
+	if stream, err := l.s.NATS.JetStream().Stream(ctx, fleet.StreamName(bucket)); err == nil {
+		now.last = stream.CachedInfo().State.LastSeq
+	}
+	return now
+}
+
+// inView reports whether a reader has just this in view. One that is ahead of the stream has not noticed that it was set
+// back.
+func (now stored) inView(s fleet.Source) bool {
+	for _, e := range now.keys {
 		if e.Revision > s.Seq {
 			return false
 		}
 	}
-	return len(keys) > 0 && len(keys) == s.Entries
+	return len(now.keys) > 0 && len(now.keys) == s.Entries && s.Seq <= now.last
 }
 
 // unnoticed returns who has not noticed that what was seen before is gone.

@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +24,15 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 	for i := range n {
 		s.API.CreateDevice(fmt.Sprintf("shelf-%d", i), map[string]string{"region": "north"})
 	}
+	s.WaitReady(len(services))
+	s.Eventually(20*time.Second, "the Devices in the mirror", func(ctx context.Context) error {
+		keys, err := s.NATS.Keys(ctx, fleet.BucketResources)
+		mirrored := only(keys, func(key string) bool { return strings.HasPrefix(key, "device.") })
+		if err == nil && len(mirrored) != n {
+			err = fmt.Errorf("%d", len(mirrored))
+		}
+		return err
+	})
 	statuses := s.API.RecordStatuses("web")
 	s.API.Apply(deployment("web", region("north")))
 	settled(t, s, "web", counts(n, 0, 0, n, 0), fleet.ConditionFalse)
@@ -50,7 +61,7 @@ func TestR02_RestartWithDesiredStateOnly(t *testing.T) {
 	}
 	for _, status := range all {
 		a := status.Aggregate
-		if a.Running != 0 || a.Failed != 0 || a.Stale != 0 || a.MatchedDeviceCount != a.Pending {
+		if countsOf(a) != counts(n, 0, 0, n, 0) {
 			t.Errorf("a status counted what nobody reported: %+v", a)
 		}
 	}

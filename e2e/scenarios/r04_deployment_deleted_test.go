@@ -56,7 +56,8 @@ func TestR04_DeploymentDeletedWhileDown(t *testing.T) {
 			released <- keys
 		}
 	})
-	reconciler.NATS.Delay(300 * time.Millisecond)
+	slow := fault.ConnectionDelay{Instance: reconciler, By: 300 * time.Millisecond}
+	fault.Inject(s, slow)
 	fault.Heal(s, all)
 	began := time.Now()
 
@@ -76,7 +77,7 @@ func TestR04_DeploymentDeletedWhileDown(t *testing.T) {
 	})
 	tornDown(t, s, "doomed", "lost")
 	s.Measured("deleted while down: keys gone, torn down", time.Since(began), 30*time.Second)
-	reconciler.NATS.Delay(0)
+	fault.Heal(s, slow)
 	select {
 	case keys := <-released:
 		for key := range keys {

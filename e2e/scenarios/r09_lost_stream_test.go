@@ -155,8 +155,9 @@ func TestR09_LostReportIsForgotten(t *testing.T) {
 	s.AtRest()
 }
 
-// Fault:   the stream of each bucket in turn is deleted in a fleet of 250 devices that run 40 Deployments each;
-// at last everything that NATS stores is wiped.
+// Fault:   the stream of each bucket in turn is deleted in a fleet of 250 devices that run 40 Deployments each; the two
+// large ones are purged, and set back to what they were before a Deployment was edited; at last everything that
+// NATS stores is wiped.
 // Promise: as in the small.
 // Budget:  noticed within 5 s, corrected within 10 s.
 // Found:   -
@@ -173,9 +174,20 @@ func TestR09_LostStreamWith10kKeys(t *testing.T) {
 		s.API.Apply(deployment(fmt.Sprintf("app-%03d", i), region("north", "east", "south", "west")))
 	}
 	everywhere(t, s, deployments, devices)
+	s.NATS.Kill()
+	backup := s.NATS.Backup()
+	s.NATS.Start()
+	edited := deployment("app-000", region("north", "east", "south", "west"))
+	edited.Score.Data = json.RawMessage(`{"image":"demo:2"}`)
+	s.API.Apply(edited)
+	settled(t, s, "app-000", counts(devices, devices, 0, 0, 0), fleet.ConditionTrue)
 	l := newLosing(t, s, devices)
 	for _, bucket := range buckets {
 		l.lose(fault.StreamDelete(bucket), bucket)
+	}
+	for _, bucket := range []string{fleet.BucketDesiredState, fleet.BucketDeviceState} {
+		l.lose(fault.StreamPurge(bucket), bucket)
+		l.lose(fault.StoreRollback{Buckets: []string{bucket}, Backup: backup}, bucket)
 	}
 	l.lose(fault.StoreWipe{}, buckets...)
 }

@@ -3,8 +3,10 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +53,7 @@ func TestR11_PoisonedReports(t *testing.T) {
 	// All pairs of web that run, and one that nobody desires: which of them are set aside, and have a good value.
 	kept := map[string]bool{"state.dev-0002.nothing": false}
 	var running []string
-	for key := range before.Keys[fleet.BucketDeviceState] {
+	for _, key := range slices.Sorted(maps.Keys(before.Keys[fleet.BucketDeviceState])) {
 		if strings.HasSuffix(key, ".web") {
 			running = append(running, key)
 			kept[key] = true
@@ -60,10 +62,7 @@ func TestR11_PoisonedReports(t *testing.T) {
 	if len(running) != len(poisonedReports()) {
 		t.Fatalf("%d pairs of web run, want %d", len(running), len(poisonedReports()))
 	}
-	storm := &fault.WriteStorm{Bucket: fleet.BucketDeviceState, Seed: seed}
-	for key := range kept {
-		storm.Keys = append(storm.Keys, key)
-	}
+	storm := &fault.WriteStorm{Bucket: fleet.BucketDeviceState, Seed: seed, Keys: slices.Sorted(maps.Keys(kept))}
 	for _, p := range poisonedReports() {
 		storm.Values = append(storm.Values, p.value)
 	}

@@ -95,17 +95,17 @@ func TestR12_MalformedDesiredState(t *testing.T) {
 
 	var faults []*fault.RawWrite
 	t.Run("while all work", func(t *testing.T) {
-		for i, f := range spoil() {
+		var slowest time.Duration
+		for _, f := range spoil() {
 			faults = append(faults, f)
 			began := time.Now()
 			fault.Inject(s, f)
 			s.Eventually(10*time.Second, f.Key+" rewritten", func(ctx context.Context) error {
 				return desired.rewritten(f, good)
 			})
-			if i == 0 {
-				s.Measured("a malformed value rewritten by a working reconciler", time.Since(began), 5*time.Second)
-			}
+			slowest = max(slowest, time.Since(began))
 		}
+		s.Measured("a malformed value rewritten by a working reconciler, the slowest", slowest, 5*time.Second)
 		settled(t, s, "web", counts(6, 6, 0, 0, 0), fleet.ConditionTrue)
 		settled(t, s, "other", counts(3, 3, 0, 0, 0), fleet.ConditionTrue)
 	})

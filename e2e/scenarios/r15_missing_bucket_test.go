@@ -9,17 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"harmony.dev/e2e/fault"
 	"harmony.dev/e2e/lab"
+	"harmony.dev/e2e/record"
 	"harmony.dev/fleet"
 )
 
-var buckets = []string{
-	fleet.BucketDesiredState, fleet.BucketResources, fleet.BucketLeases,
-	fleet.BucketDeviceInfo, fleet.BucketDeviceState, fleet.BucketDeviceHeartbeat,
-}
+var buckets = record.Buckets()
 
 // Fault:   a NATS server without any bucket; later a restart of everything.
 // Promise: each bucket is created once, and its configuration is the same after every start.
@@ -68,7 +64,8 @@ func configurations(t *testing.T, s *lab.Stack) map[string]string {
 // Found:   -
 func TestR15_JetStreamNotEnabled(t *testing.T) {
 	t.Parallel()
-	s := lab.New(t, lab.Options{NoStream: true})
+	s := lab.New(t, lab.Options{})
+	fault.Inject(s, fault.NoJetStream{})
 	var services []*lab.Instance
 	for _, name := range fleet.Services() {
 		services = append(services, s.Start(name))
@@ -79,9 +76,7 @@ func TestR15_JetStreamNotEnabled(t *testing.T) {
 			t.Errorf("%s ended", i.ID())
 		}
 	}
-	s.NATS.Kill()
-	s.NATS.EnableJetStream()
-	s.NATS.Start()
+	fault.Heal(s, fault.NoJetStream{})
 	start := time.Now()
 	s.WaitReady(len(services))
 	s.Measured("ready after JetStream is there", time.Since(start), time.Minute)
@@ -94,12 +89,8 @@ func TestR15_JetStreamNotEnabled(t *testing.T) {
 func TestR15_WrongConfigurationIsReported(t *testing.T) {
 	t.Parallel()
 	s := lab.New(t, lab.Options{})
-	js := s.NATS.JetStream()
 	for _, b := range buckets {
-		cfg := jetstream.KeyValueConfig{Bucket: b, Metadata: map[string]string{fleet.MetadataFleet: s.Fleet}}
-		if _, err := js.CreateKeyValue(t.Context(), cfg); err != nil {
-			t.Fatalf("create a bucket as a stranger would: %v", err)
-		}
+		fault.Inject(s, fault.StrangeBucket(b))
 	}
 	before := configurations(t, s)
 	start := time.Now()

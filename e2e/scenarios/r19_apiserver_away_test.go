@@ -64,7 +64,7 @@ func TestR19_ApiserverAway(t *testing.T) {
 	down := fault.APIDown{Patcher: a.patcher}
 	for _, c := range []awayCase{
 		{name: "at start", fault: down, reason: "APIUnreachable", lasts: 3 * time.Second, restart: true},
-		{name: "mid-rebuild", fault: atFirstList{down}, reason: "APIUnreachable", lasts: 3 * time.Second, restart: true},
+		{name: "mid-rebuild", fault: fault.APIListDown{Patcher: a.patcher}, reason: "APIUnreachable", lasts: 3 * time.Second, restart: true},
 		{name: "for long", fault: down, reason: "APIUnreachable", lasts: 20 * time.Second},
 		{name: "flapping", fault: fault.NewAPIFlap(a.patcher, time.Second), reason: "APIUnreachable", lasts: 8 * time.Second, flaps: true},
 		{name: "429", fault: fault.APIAnswer{Patcher: a.patcher, Status: http.StatusTooManyRequests, RetryAfter: time.Minute}, reason: "APIBusy", lasts: 5 * time.Second},
@@ -185,7 +185,7 @@ func (a *away) asked(ctx context.Context, reason string) (said bool, err error) 
 func (a *away) devicesGoOn() {
 	a.T().Helper()
 	before := a.reports(a.T().Context())
-	a.sim.NATS.Cut()
+	fault.Inject(a.Stack, fault.ConnectionCut{a.sim})
 	a.Eventually(15*time.Second, "reports and heartbeats while the apiserver is away", func(ctx context.Context) error {
 		now := a.reports(ctx)
 		for key, e := range before {
@@ -218,24 +218,6 @@ func (a *away) reports(ctx context.Context) map[string]lab.Entry {
 		a.T().Fatalf("%d reports and heartbeats: %v", len(out), out)
 	}
 	return out
-}
-
-// atFirstList is an apiserver that goes away in the middle of being read: with its answer to the first list.
-type atFirstList struct{ fault.APIDown }
-
-// Inject implements [fault.Fault].
-func (f atFirstList) Inject(s *lab.Stack) {
-	f.Patcher.Kube.OnDone(func(r *http.Request, _ int) {
-		if r.Method == http.MethodGet && r.URL.Query().Get("watch") == "" {
-			f.APIDown.Inject(s)
-		}
-	})
-}
-
-// Heal implements [fault.Fault].
-func (f atFirstList) Heal(s *lab.Stack) {
-	f.Patcher.Kube.OnDone(nil)
-	f.APIDown.Heal(s)
 }
 
 // Fault:   the apiserver is down when the services start for the first time; later it is ended by SIGKILL for

@@ -19,11 +19,30 @@ import (
 // Found:   the deletes were due when the process went on, and written before it had read that the devices are back.
 func TestR22_FrozenInTheQuiet(t *testing.T) {
 	t.Parallel()
-	const quiet = 10 * time.Second
+	blindInTheQuiet(t, 10*time.Second, 5*time.Second, func(reconciler *lab.Instance) fault.Fault { return fault.Pause{reconciler} })
+}
+
+// Fault:   three Devices vanish without deletion, too few for the brake to hold; before the mirror has been quiet for long
+// enough nothing that NATS sends reaches the reconciler any more, while NATS gets what it sends, until the time is over
+// and the devices are there again.
+// Promise: the time in which it could not look was no quiet: it does not delete what has come back meanwhile.
+// Budget:  all as before within 30 s of when it is reached again.
+// Found:   a process that was frozen for too short a time to see that it was, or that was not reached, deleted all the
+// same: nobody had asked how far the mirror is.
+func TestR22_UnreachedInTheQuiet(t *testing.T) {
+	t.Parallel()
+	// Longer, and the reconciler sees that it is not reached.
+	blindInTheQuiet(t, 2*time.Second, 300*time.Millisecond, func(reconciler *lab.Instance) fault.Fault { return fault.NewStall(0, reconciler) })
+}
+
+// blindInTheQuiet has a reconciler that waits for a quiet mirror not see that what vanished is back, until some time
+// after the quiet would be over.
+func blindInTheQuiet(t *testing.T, quiet, over time.Duration, blindness func(*lab.Instance) fault.Fault) {
+	t.Helper()
 	s := lab.New(t, lab.Options{})
 	s.Start(fleet.ServicePatcher)
-	s.Start(fleet.ServiceAggregator, quickAggregator...)
-	reconciler := s.Start(fleet.ServiceReconciler, "--brake-quiet", quiet.String(), "--brake-max-wait", quiet.String())
+	aggregator := s.Start(fleet.ServiceAggregator, quickAggregator...)
+	reconciler := s.Start(fleet.ServiceReconciler, "--brake-quiet", quiet.String(), "--brake-max-wait", quiet.String(), "--lease-ttl", "10s")
 	s.StartDevices(12, quickDevices...)
 	s.WaitReady(3)
 	registered(t, s, 12)
@@ -32,29 +51,32 @@ func TestR22_FrozenInTheQuiet(t *testing.T) {
 	before := s.AtRest()
 
 	names := []string{"dev-0001", "dev-0002", "dev-0003"}
+	paused := fault.Pause{aggregator} // which registers devices again
+	fault.Inject(s, paused)
 	fault.Inject(s, fault.Vanish{Kind: fleet.KindDevice, Names: names})
 	vanished := time.Now()
-	s.Eventually(quiet/2, "the deletes to wait", func(ctx context.Context) error {
+	s.Eventually(quiet*3/4, "the deletes to wait", func(ctx context.Context) error {
 		p, err := rpc.Call[fleet.PlanShowRequest, fleet.PlanShowResponse](ctx, s.Conn(), fleet.PlanShow, fleet.PlanShowRequest{})
 		if err == nil && p.WaitCount != len(names) {
 			err = fmt.Errorf("the plan is %+v", p)
 		}
 		return err
 	})
-	frozen := fault.Pause{reconciler}
-	fault.Inject(s, frozen)
+	blind := blindness(reconciler)
+	fault.Inject(s, blind)
+	fault.Heal(s, paused)
 	registered(t, s, 12)
-	time.Sleep(time.Until(vanished.Add(quiet + 5*time.Second))) // the time that it is frozen
-	fault.Heal(s, frozen)
+	time.Sleep(time.Until(vanished.Add(quiet + over))) // the time that it is blind
+	fault.Heal(s, blind)
 	healed := time.Now()
 	s.WaitReady(3)
 	settled(t, s, "web", counts(12, 12, 0, 0, 0), fleet.ConditionTrue)
 	s.Measured("all as before", time.Since(healed), 30*time.Second)
-	after := s.AtRest()
-	if d := lab.Changed("", before.Keys[fleet.BucketDesiredState], after.Keys[fleet.BucketDesiredState]); len(d) > 0 {
+	now := s.AtRest()
+	if d := lab.Changed("", before.Keys[fleet.BucketDesiredState], now.Keys[fleet.BucketDesiredState]); len(d) > 0 {
 		t.Errorf("desired state was written: %q", d)
 	}
-	if d := lab.Changed("", values(before.Keys[fleet.BucketDeviceState]), values(after.Keys[fleet.BucketDeviceState])); len(d) > 0 {
+	if d := lab.Changed("", values(before.Keys[fleet.BucketDeviceState]), values(now.Keys[fleet.BucketDeviceState])); len(d) > 0 {
 		t.Errorf("devices stopped or started something: %q", d)
 	}
 }

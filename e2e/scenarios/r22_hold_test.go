@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -205,6 +206,23 @@ func (s *braked) heldInStatus(ctx context.Context, name string, h fleet.Hold) er
 func (s *braked) approve(id string) error {
 	_, err := rpc.CallRetry[fleet.HoldApproveRequest, fleet.HoldApproveResponse](s.t.Context(), s.Conn(), fleet.HoldApprove, fleet.HoldApproveRequest{ID: id})
 	return err
+}
+
+// shownApproval is how 'fleet status' says to approve a hold.
+var shownApproval = regexp.MustCompile(`approve it with: (nats request \S+ '[^']+')`)
+
+// approveAsShown runs the command that 'fleet status' shows.
+func (s *braked) approveAsShown(h fleet.Hold) {
+	s.t.Helper()
+	out, _ := s.FleetCommand(s.t.Context(), "status") // exits with 1 while something is held
+	m := shownApproval.FindStringSubmatch(out)
+	if m == nil {
+		s.t.Fatalf("fleet status does not show how to approve %s:\n%s", h.ID, out)
+	}
+	out, err := s.Shell(s.t.Context(), "NATS_URL="+s.NATS.URL()+" "+m[1])
+	if err != nil || !strings.Contains(out, h.ID) {
+		s.t.Fatalf("%s: %v\n%s", m[1], err, out)
+	}
 }
 
 // released waits until nothing is held, and nowhere said to be.

@@ -31,12 +31,12 @@ func TestR22_LostPieceByPiece(t *testing.T) {
 	for i := range 16 {
 		s.API.CreateDevice(shelf(i), map[string]string{"region": "store"})
 	}
-	tier := func(value string) {
-		for i := range 24 {
-			s.API.Label(fmt.Sprintf("dev-%04d", i+1), "tier", value)
-		}
+	labels := fault.LabelLoss{Key: "tier", Value: "edge"}
+	for i := range 24 {
+		device := fmt.Sprintf("dev-%04d", i+1)
+		labels.Devices = append(labels.Devices, device)
+		s.API.Label(device, labels.Key, labels.Value)
 	}
-	tier("edge")
 	edge := fleet.Selector{MatchLabels: map[string]string{"tier": "edge"}}
 	s.API.Apply(deployment("all", fleet.Selector{}))
 	s.API.Apply(deployment("edge", edge))
@@ -47,10 +47,10 @@ func TestR22_LostPieceByPiece(t *testing.T) {
 	before := s.AtRest().Keys[fleet.BucketDesiredState] // 70 of them: a fifth is 14
 
 	lost := time.Now()
-	tier("")
+	fault.Inject(s.Stack, labels)
 	s.held(24, []string{"edge"}, nil)
 	s.Measured("labels lost at once: held and shown", time.Since(lost), 30*time.Second)
-	tier("edge")
+	fault.Heal(s.Stack, labels)
 	back := time.Now()
 	s.released(4)
 	s.Measured("labels back: released", time.Since(back), 30*time.Second)
@@ -93,7 +93,7 @@ func TestR22_LostPieceByPiece(t *testing.T) {
 		t.Errorf("they made hold %s of %s", again.ID, hold.ID)
 	}
 
-	tier("")
+	fault.Inject(s.Stack, labels)
 	more := s.heldAnew(hold.ID, 4+18, []string{"all", "edge"}, nil)
 	for _, id := range []string{hold.ID, "hold-0"} {
 		if err := s.approve(id); fleet.CodeOf(err) != fleet.CodeConflict {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -236,7 +237,7 @@ func allCurrent(s *lab.Stack) {
 	})
 }
 
-// watchReasons asserts, until stopped, that whoever is not ready says why.
+// watchReasons asserts, until stopped, that whoever is not ready says why: what it has no view of, or a reason.
 func watchReasons(t *testing.T, s *lab.Stack) (stop func()) {
 	looks, unready := 0, 0
 	end := watchHealth(s, func(h fleet.Health) {
@@ -245,7 +246,8 @@ func watchReasons(t *testing.T, s *lab.Stack) (stop func()) {
 			return
 		}
 		unready++
-		if h.State != fleet.StateReplaying && (h.State != fleet.StateDegraded || len(h.Reasons) == 0) {
+		reads := slices.ContainsFunc(h.Sources, func(s fleet.Source) bool { return !s.Synced })
+		if (h.State != fleet.StateReplaying || !reads) && (h.State != fleet.StateDegraded || len(h.Reasons) == 0) {
 			t.Errorf("%s is not ready, %s, and says no reason: %+v", h.Instance, h.State, h.Reasons)
 		}
 	})

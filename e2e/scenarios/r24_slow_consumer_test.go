@@ -31,7 +31,6 @@ func TestR24_SlowConsumer(t *testing.T) {
 	s.API.Apply(deployment("web", region("north")))
 	settled(t, s, "web", counts(2, 2, 0, 0, 0), fleet.ConditionTrue)
 	s.WaitReady(len(services))
-	service := func(name string) *lab.Instance { return s.Holder(name) }
 
 	for n, c := range []struct {
 		name  string
@@ -42,7 +41,7 @@ func TestR24_SlowConsumer(t *testing.T) {
 	}{
 		{
 			"a query of the aggregator",
-			fault.SlowConsumer{Of: service(fleet.ServiceAggregator), Subject: fleet.DeploymentsList.Subject, Size: 16, Requests: 8_000},
+			fault.SlowConsumer{Of: s.Holder(fleet.ServiceAggregator), Subject: fleet.DeploymentsList.Subject, Size: 16, Requests: 8_000},
 			"", "slow consumer", func(ctx context.Context) error {
 				_, err := rpc.Call[fleet.DeploymentsListRequest, fleet.DeploymentsListResponse](ctx, s.Conn(), fleet.DeploymentsList, fleet.DeploymentsListRequest{})
 				return err
@@ -50,14 +49,14 @@ func TestR24_SlowConsumer(t *testing.T) {
 		},
 		{
 			"the snapshots of the reconciler",
-			fault.SlowConsumer{Of: service(fleet.ServiceReconciler), Subject: fleet.DesiredSubject("dev-0001"), Size: 16, Requests: 30_000},
+			fault.SlowConsumer{Of: s.Holder(fleet.ServiceReconciler), Subject: fleet.DesiredSubject("dev-0001"), Size: 16, Requests: 30_000},
 			"", "slow consumer", func(ctx context.Context) error {
 				return answers(ctx, s, fleet.DesiredSubject("dev-0001"))
 			},
 		},
 		{
 			"an acting endpoint of the patcher, by the server",
-			fault.SlowConsumer{Of: service(fleet.ServicePatcher), Subject: fleet.StatusApply.Subject, Size: 512 << 10, Requests: 2 * kept / (512 << 10), Paused: true},
+			fault.SlowConsumer{Of: s.Holder(fleet.ServicePatcher), Subject: fleet.StatusApply.Subject, Size: 512 << 10, Requests: 2 * kept / (512 << 10), Paused: true},
 			"nats-1", "Slow Consumer", func(ctx context.Context) error {
 				_, err := rpc.Call[fleet.StatusApplyRequest, fleet.ApplyResponse](ctx, s.Conn(), fleet.StatusApply, fleet.StatusApplyRequest{})
 				if code := fleet.CodeOf(err); code != fleet.CodeInvalid {

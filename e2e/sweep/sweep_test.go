@@ -88,6 +88,9 @@ func TestSweep(t *testing.T) {
 			came++
 		}
 	}
+	if came == 0 || came*10 < disturbed*8 {
+		t.Errorf("only %d of %d deliveries came, of %d that are known", came, disturbed, len(deliveries))
+	}
 	th.stack.AtRest()
 	lab.Report(t, lab.Run{
 		Name: "sweep", Command: fmt.Sprintf("make sweep SEED=%d", seed) + map[bool]string{true: "", false: fmt.Sprintf(" SWEEP=%d", sample)}[sample == len(effects)],
