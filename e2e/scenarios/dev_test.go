@@ -170,6 +170,7 @@ func (d *devStack) picture() map[string]string {
 // TestDev_OutlastsSIGKILL runs the development stack, kills it, starts it again, and stops it: the
 // status bytes, resource versions and desired keys must be the same, and nothing may be left behind.
 func TestDev_OutlastsSIGKILL(t *testing.T) {
+	t.Parallel()
 	d := newDevStack(t)
 	d.start()
 	manifest := filepath.Join(d.dir, "hello.yaml")

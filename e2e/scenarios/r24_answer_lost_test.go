@@ -24,6 +24,7 @@ const patched = `"result":"` + fleet.ResultPatched + `"`
 // Budget:  right within 10 s of the connection's return.
 // Found:   -
 func TestR24_AnswerLost(t *testing.T) {
+	t.Parallel()
 	s := lab.New(t, lab.Options{})
 	services := s.StartServices()
 	patcher, reconciler, aggregator := services[0], services[1], services[2]

@@ -7,7 +7,7 @@ import (
 )
 
 // loss tells whether a bucket has lost much of what was in view, although it was not created again: it
-// was purged, or restored from a backup. Keys that are none of the bucket are no loss. It belongs to the goroutine of
+// was purged, or restored from a backup, which may be of a time before it was created last. Keys that are none of the bucket are no loss. It belongs to the goroutine of
 // the bucket's reflector.
 type loss struct {
 	created   time.Time // the bucket, in the last pass
@@ -20,7 +20,7 @@ type loss struct {
 const fraction = 5
 
 func (l *loss) begin(p kv.Pass) {
-	recreated := !l.created.IsZero() && !l.created.Equal(p.Created)
+	recreated := !l.created.IsZero() && p.Created.After(l.created)
 	*l = loss{created: p.Created, recreated: recreated, restored: !recreated && (p.NewIncarnation || l.restored)}
 }
 

@@ -88,6 +88,7 @@ func TestLoss_OutlastsAPassThatIsCut(t *testing.T) {
 		want    bool
 	}{
 		{"restored", 0, true},
+		{"restored, of before it was created last", -time.Minute, true},
 		{"created anew", time.Minute, false},
 	} {
 		var l loss
@@ -119,6 +120,7 @@ func TestLoss_ReportsThatAreLeftAreDoubted(t *testing.T) {
 	}{
 		{"read again", 0, 0, 0},
 		{"restored from a backup", 0, 1, 2},
+		{"restored from a backup of before it was created last", -time.Minute, 1, 2},
 		{"created anew", time.Minute, 1, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
