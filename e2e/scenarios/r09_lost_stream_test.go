@@ -43,8 +43,7 @@ func TestR09_LostStream(t *testing.T) {
 }
 
 // Fault:   NATS is restarted with what it had stored of one bucket, each in turn, when a Deployment was not
-// there yet, another was older, and a third was not deleted yet; then device-state is deleted, created again, and set
-// back to before that.
+// there yet, another was older, and a third was not deleted yet.
 // Promise: as above; the Deployment that was deleted since is not carried out again.
 // Budget:  noticed within 5 s, corrected within 10 s, from when NATS is back.
 // Found:   a Deployment that was deleted since the backup was put on its devices again, and its second deletion
@@ -74,12 +73,11 @@ func TestR09_StoreRolledBack(t *testing.T) {
 	for _, bucket := range buckets {
 		l.lose(fault.StoreRollback{Buckets: []string{bucket}, Backup: backup}, bucket)
 	}
-	l.lose(fault.StreamDelete(fleet.BucketDeviceState), fleet.BucketDeviceState)
-	l.lose(fault.StoreRollback{Buckets: []string{fleet.BucketDeviceState}, Backup: backup}, fleet.BucketDeviceState)
 }
 
 // Fault:   NATS is restarted with what it had stored of device-state before a Deployment was edited and another one
-// mended, while all devices are paused (SIGSTOP): what is stored is all that is said, until they go on.
+// mended, while all devices are paused (SIGSTOP): what is stored is all that is said, until they go on. The same once more
+// after the bucket was deleted and created anew.
 // Promise: the old reports are not taken for what the devices say now: no resource is written.
 // Budget:  corrected within 10 s of when the devices go on.
 // Found:   a status went back to pending while the devices ran what was wanted, when the aggregator had read the old
@@ -97,11 +95,29 @@ func TestR09_OldReportsAreNotBelieved(t *testing.T) {
 	s.API.Apply(deployment("broken", region("south")))
 	settled(t, s, "coast", counts(6, 6, 0, 0, 0), fleet.ConditionTrue)
 	settled(t, s, "broken", counts(3, 3, 0, 0, 0), fleet.ConditionTrue)
-	before := s.AtRest()
+	before := s.AtRest().Resources
 
+	old := fault.StoreRollback{Buckets: []string{fleet.BucketDeviceState}, Backup: backup}
+	oldReports(t, s, old, before)
+	fault.Inject(s, fault.StreamDelete(fleet.BucketDeviceState))
+	s.Eventually(20*time.Second, "the reports to be there again", func(ctx context.Context) error {
+		keys, err := s.NATS.Keys(ctx, fleet.BucketDeviceState)
+		if err == nil && len(keys) != 9 {
+			err = fmt.Errorf("%d", len(keys))
+		}
+		return err
+	})
+	s.WaitReady(3)
+	s.AtRest()
+	oldReports(t, s, old, before)
+}
+
+// oldReports sets device-state back while nobody can say anything newer: no resource is to be written.
+func oldReports(t *testing.T, s *lab.Stack, old fault.StoreRollback, before map[string]lab.Resource) {
+	t.Helper()
 	devices := fault.Pause(s.Instances("fleet-sim"))
 	fault.Inject(s, devices)
-	fault.Inject(s, fault.StoreRollback{Buckets: []string{fleet.BucketDeviceState}, Backup: backup})
+	fault.Inject(s, old)
 	s.Eventually(20*time.Second, "both statuses to wait for reports", func(ctx context.Context) error {
 		h, err := s.Instances(fleet.ServiceAggregator)[0].Probe(ctx)
 		waits := fleet.Reason{Reason: "Rebuilding", Message: "2 statuses wait until what was lost is rebuilt"}
@@ -114,7 +130,7 @@ func TestR09_OldReportsAreNotBelieved(t *testing.T) {
 	healed := time.Now()
 	s.WaitReady(3) // so no status waits any more
 	s.Measured("old reports replaced", time.Since(healed), correctedWithin)
-	if d := lab.Changed("", before.Resources, s.AtRest().Resources); len(d) > 0 {
+	if d := lab.Changed("", before, s.AtRest().Resources); len(d) > 0 {
 		t.Errorf("resources were written: %q", d)
 	}
 }

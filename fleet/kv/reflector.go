@@ -90,11 +90,12 @@ func (r *Reflector) WaitSeq(ctx context.Context, seq uint64) error {
 // was frozen, or that reads over a slow link, does not know by itself that it is behind. It returns ErrPassEnded
 // when the bucket is not the one in view, or as [Reflector.WaitSeq] does.
 func (r *Reflector) CatchUp(ctx context.Context) error {
+	at, _ := r.progress.reached() // before the server is asked: what comes after that it may not tell of
 	info, err := r.cfg.Bucket.info(ctx)
 	if err != nil {
 		return err
 	}
-	if at, _ := r.progress.reached(); info.State.LastSeq < at || !info.Created.Equal(r.Pass().Created) {
+	if info.State.LastSeq < at || !info.Created.Equal(r.Pass().Created) {
 		return ErrPassEnded
 	}
 	return r.WaitSeq(ctx, info.State.LastSeq)

@@ -29,6 +29,7 @@ type report struct {
 	failure *failure // of a failed one
 	class   class    // running, failed or pending; none when there is no good report
 	spoiled bool     // the last one was malformed
+	foreign bool     // … and not of the device: there is no newer one of its own
 }
 
 type failure struct {
@@ -60,7 +61,12 @@ func (p *pair) judge(doubted uint64) tally {
 	if p.device.stale {
 		return tally{class: stale, last: p.reported(), unreported: unreported}
 	}
-	return tally{class: p.reported(), unreported: unreported, owes: p.device.known && p.reportAt.revision <= doubted}
+	return tally{class: p.reported(), unreported: unreported, owes: p.device.known && p.owes(unreported, doubted)}
+}
+
+// owes reports whether the device has not said anything of the pair, or nothing that is not doubted.
+func (p *pair) owes(unreported bool, doubted uint64) bool {
+	return unreported || p.reportAt.revision <= doubted || p.report.foreign && doubted > 0
 }
 
 // reported returns the class by the report alone. A report about any other value than the desired one

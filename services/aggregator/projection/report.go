@@ -17,7 +17,7 @@ func (s *State) PutReport(id fleet.Pair, r fleet.Report, at Origin) error {
 // SpoilReport takes note of a malformed report: the last good one is kept, and the device was heard of.
 func (s *State) SpoilReport(id fleet.Pair, at Origin) {
 	if p := s.keeper(id, at); p != nil {
-		p.report.spoiled = true
+		p.report.spoiled, p.report.foreign = true, at.At.IsZero()
 		s.reported(p, at)
 	}
 }

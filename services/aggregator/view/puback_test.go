@@ -69,6 +69,35 @@ func TestPubAck_OfAnInventedDeviceIsGarbage(t *testing.T) {
 	})
 }
 
+// Old reports in a bucket that was restored are doubted until the device speaks, and not until somebody has the server speak.
+func TestPubAck_EndsNoDoubt(t *testing.T) {
+	r := newReplay(0)
+	created := r.server.Add(-time.Hour)
+	r.pass(created)
+	r.write(fleet.BucketDeviceHeartbeat, "heartbeat.pi", `{}`)
+	r.write(fleet.BucketDesiredState, "pi.web", "{}")
+	r.write(fleet.BucketDesiredState, "pi.log", "{}")
+	owed := func(name fleet.DeploymentName, want int) {
+		t.Helper()
+		r.Read(func(s *projection.State, _ Moment) {
+			if d, _ := s.Deployment(name); d.Owed != want {
+				t.Errorf("%s: %d reports owed, want %d", name, d.Owed, want)
+			}
+		})
+	}
+	r.write(fleet.BucketDeviceState, "state.pi.log", ack)
+	owed("log", 1) // nothing has ever come
+	r.again(fleet.BucketDeviceState, kv.Pass{Number: 2, Created: created, NewIncarnation: true, Barrier: r.seq + 1}, []string{"state.pi.web"}, nil)
+	owed("web", 1)
+	r.write(fleet.BucketDeviceState, "state.pi.web", ack)
+	owed("web", 1)
+	for _, key := range []string{"state.pi.web", "state.pi.log"} {
+		r.write(fleet.BucketDeviceState, key, `{"phase":"Running","observedHash":"`+fleet.Hash(nil)+`","lastEventAt":"2026-03-01T12:00:00Z"}`)
+	}
+	owed("web", 0)
+	owed("log", 0)
+}
+
 // A service that starts knows only the acknowledgement: the device is asked for what it was.
 func TestPubAck_DeviceIsAskedForWhatWasOverwritten(t *testing.T) {
 	r := newReplay(0)

@@ -21,6 +21,7 @@ const (
 	retryFirst       = 100 * time.Millisecond
 	retryLast        = 30 * time.Second
 	firstTries       = 5 * time.Second // how long the mirror waits for the first try of each
+	patience         = 3               // failures after which the next counts as lasting
 )
 
 // finalizers adds what is missing to resources, beside the mirror's writes, during one term.
@@ -112,10 +113,15 @@ func (f *finalizers) add(ctx context.Context, r ref) error {
 		return err
 	}
 	if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-		err = fmt.Errorf("add finalizers: %w", err)
-		if f.keeper.refused.add(r, resource, err, f.keeper.view.shows(r.key())) {
+		f.keeper.refused.add(r, resource, fmt.Errorf("add finalizers: %w", err), f.keeper.view.shows(r.key()))
+		if f.lasts(r, err) && f.keeper.refused.stay(r) {
 			f.keeper.dirty.add(r) // it may need a placeholder now
 		}
 	}
 	return err
+}
+
+// lasts reports whether it is no use to wait a moment: who refuses it has said no, or goes on failing.
+func (f *finalizers) lasts(r ref, err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || f.queue.NumRequeues(r) >= patience
 }

@@ -65,8 +65,8 @@ func (k *Keeper) all() []ref {
 }
 
 // wants returns what the resources ask for, by key; those that are gone are left out. It keeps the
-// account of those that are refused, and asks for the finalizers of those that lack one. Until the first try
-// of that, a resource needs no placeholder, unless the mirror is about to be called whole.
+// account of those that are refused, and asks for the finalizers of those that lack one. While that may
+// yet succeed in a moment, a resource needs no placeholder, unless the mirror is about to be called whole.
 func (k *Keeper) wants(refs []ref, f *finalizers, whole bool) map[string]mirror.Want {
 	most := k.cfg.MaxValue()
 	wants := make(map[string]mirror.Want, len(refs))
@@ -82,7 +82,7 @@ func (k *Keeper) wants(refs []ref, f *finalizers, whole bool) map[string]mirror.
 			k.refused.add(r, resource, want.Refused, k.view.shows(r.key()))
 		case want.Missing != nil:
 			f.ask(r)
-			if !whole && !k.refused.has(r) {
+			if !whole && !k.refused.stays(r) {
 				want.Placeholder = nil
 			}
 		default:

@@ -2,11 +2,14 @@ package keeper
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/workqueue"
 
 	"harmony.dev/fleet"
@@ -38,23 +41,44 @@ func without(t *testing.T) (*Keeper, *finalizers, ref) {
 func TestWants_PlaceholderWhenNeeded(t *testing.T) {
 	for _, c := range []struct {
 		name           string
-		refused, whole bool
+		refused, stays bool
+		whole          bool
 		want           bool
 	}{
-		{"not tried yet", false, false, false},
-		{"refused", true, false, true},
-		{"the mirror is about to be called whole", false, true, true},
+		{"not tried yet", false, false, false, false},
+		{"failed for a moment", true, false, false, false},
+		{"refused", true, true, false, true},
+		{"the mirror is about to be called whole", false, false, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k, f, pi := without(t)
 			if c.refused {
 				k.refused.add(pi, k.cfg.Informers[pi.kind].Store.Get(pi.name), errors.New("forbidden"), false)
 			}
+			if c.stays && (!k.refused.stay(pi) || k.refused.stay(pi)) {
+				t.Error("it is news once")
+			}
 			want := k.wants([]ref{pi}, f, c.whole)[pi.key()]
 			if got := want.Placeholder != nil; got != c.want || want.Missing == nil || f.queue.Len() != 1 {
 				t.Errorf("wants %+v, %d to be tried", want, f.queue.Len())
 			}
 		})
+	}
+}
+
+// A webhook that is away for a moment refuses nothing.
+func TestFinalizers_Last(t *testing.T) {
+	_, f, pi := without(t)
+	away := apierrors.NewInternalError(errors.New("the webhook is away"))
+	for try := range 2 * patience {
+		if got := f.lasts(pi, away); got != (try >= patience) {
+			t.Errorf("lasts after %d failures: %t", try, got)
+		}
+		f.queue.AddRateLimited(pi)
+	}
+	f.queue.Forget(pi)
+	if f.lasts(pi, away) || !f.lasts(pi, fmt.Errorf("patch: %w", apierrors.NewForbidden(schema.GroupResource{}, "pi-1", nil))) {
+		t.Error("after it was there: want that only a refusal lasts")
 	}
 }
 

@@ -52,9 +52,9 @@ func changeOf[T comparable](stored, wanted *T, foreign bool) *Change[T] {
 // rest notes whether a Deployment is at rest: without a hold and with a mirror that is vouched for, a plan would
 // have nothing to write for it.
 func (s *State) rest(p *deployment) {
-	p.robbed = p.robbed && p.stuck()
-	member(s.unmade, p, p.unmade())
-	member(s.sound, p, p.stuck() && !p.robbed)
+	unmade := s.isUnmade(p)
+	member(s.unmade, p, unmade)
+	member(s.sound, p, p.stuck() && !unmade)
 	if len(p.differing) == 0 && p.atRest() {
 		delete(s.busy, p)
 		return

@@ -90,7 +90,7 @@ func (s *State) assemble(drafts []draft, now time.Time) Plan {
 // group decides what of a draft is written now and notes the rest in the plan.
 func (s *State) group(dr *draft, v verdict, now time.Time, plan *Plan) Group {
 	p := dr.deployment
-	g := Group{Deployment: p.name, Puts: dr.puts, Deletes: dr.deletes}
+	g := Group{Deployment: p.name, Puts: dr.puts, Deletes: dr.deletes, Regressed: p.regressed()}
 	o := outcome{owed: dr.owed}
 	outstanding := len(dr.blocked) > 0
 	plan.Blocked = append(plan.Blocked, dr.blocked...)

@@ -25,10 +25,10 @@
 //     that generation is outstanding, so advancing it never turns a doubtful delete into a certain one.
 //   - A device is never told that its keys are whole while keys may be missing that a lost desired-state had
 //     and nobody can make again: while any Deployment that is invalid or unreadable has no key at all, or
-//     desired-state has lost values since it is so; on its own devices while the bucket refuses a Deployment's
-//     keys; and on an invalid Device. Until it is mended or deleted, devices then remove workloads by live
-//     deletes only; adding and updating go on. A Deployment that became invalid after its keys were made
-//     otherwise holds nothing up.
+//     desired-state was seen to lose values since it had all of its keys; on its own devices while the bucket
+//     refuses a Deployment's keys; and on an invalid Device. Until it is mended or deleted, devices then remove
+//     workloads by live deletes only; adding and updating go on. A Deployment that became invalid after its keys
+//     were made otherwise holds nothing up.
 //   - After a plan is written and seen, the next plan is empty but for deletes that wait or are held.
 //
 // Time is data. All times are on the clock of the NATS server: stamps of messages are compared with

@@ -31,7 +31,7 @@ func (s *State) applyDeployment(p *deployment, m Message, at time.Time) error {
 // doubtDeployment keeps the last good entry; without one the Deployment is unknown.
 func (s *State) doubtDeployment(p *deployment, at time.Time, err error) error {
 	kept := p.presence != absent && p.presence != unknown
-	if !kept {
+	if s.noteWhole(p); !kept {
 		p.presence, p.unread = unknown, p.unread || err != nil
 		s.judgeDeployment(p, at)
 	}
@@ -40,6 +40,7 @@ func (s *State) doubtDeployment(p *deployment, at time.Time, err error) error {
 
 // setDeployment replaces a Deployment's entry; the zero entry means that there is none.
 func (s *State) setDeployment(p *deployment, e fleet.MirrorDeployment, revision uint64, at time.Time) {
+	s.noteWhole(p) // before it may be stuck
 	s.countDeployment(p, -1)
 	seek := p.out() || p.presence != live || p.invalid != "" || !reflect.DeepEqual(p.spec, e.TargetSelector)
 	p.resource = resourceOf(e.UID, e.Deleting, e.Tombstone)

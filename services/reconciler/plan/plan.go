@@ -25,6 +25,7 @@ type Group struct {
 	Puts       []Assignment           // sorted by device
 	Deletes    []Delete               // sorted by device
 	Applied    *Change[fleet.Applied] // the last write of the group; nil means that the record stays as it is
+	Regressed  bool                   // the resource is older than what was applied
 }
 
 // Assignment is a key to put.
@@ -61,10 +62,11 @@ func (p *Plan) Counts() (puts, deletes int) {
 	return puts, deletes
 }
 
-// Doubtful reports whether keys are to be deleted for a cause that may be lost truth.
+// Doubtful reports whether the plan goes by what may be lost truth: it deletes for such a cause, or brings back
+// something older.
 func (p *Plan) Doubtful() bool {
 	return slices.ContainsFunc(p.Groups, func(g Group) bool {
-		return slices.ContainsFunc(g.Deletes, func(d Delete) bool { return d.Cause.Doubtful() })
+		return g.Regressed || slices.ContainsFunc(g.Deletes, func(d Delete) bool { return d.Cause.Doubtful() })
 	})
 }
 

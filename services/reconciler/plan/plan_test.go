@@ -492,3 +492,45 @@ func approvalEnds(t *testing.T, known bool) {
 		t.Error("the hold in the bucket is still approved")
 	}
 }
+
+// What may be lost truth is written only when the mirror is known to be in view as it is: see holder.catchUp.
+func TestPlan_Doubtful(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *world)
+		want   bool
+	}{
+		"new":       {func(w *world) { w.setDeployment("log", wish(1, "l", "", "")) }, false},
+		"edited":    {func(w *world) { w.setDeployment("web", wish(6, "b", "region", "north")) }, false},
+		"deleted":   {func(w *world) { w.entomb("deployment", "web", fleet.TombstoneDeleted) }, false},
+		"vanished":  {func(w *world) { w.entomb("device", "d1", fleet.TombstoneVanished) }, true},
+		"regressed": {func(w *world) { w.setDeployment("web", wish(4, "old", "region", "north")) }, true},
+	} {
+		w := spread(t, 40)
+		w.setDeployment("web", wish(5, "a", "region", "north"))
+		w.apply(w.plan())
+		c.change(w)
+		w.now = w.now.Add(time.Minute)
+		if p := w.plan(); p.Empty() || p.Doubtful() != c.want {
+			t.Errorf("%s: doubtful %t:\n%s", name, p.Doubtful(), render(p))
+		}
+	}
+}
+
+// The clock of the servers jumps past the window of the brake: what was deleted before is no older for that.
+func TestState_JumpedForgetsNoDeletes(t *testing.T) {
+	w := spread(t, 60)
+	for i := range 7 {
+		w.entomb("device", fmt.Sprintf("d%d", i), fleet.TombstoneVanished)
+	}
+	w.now = w.now.Add(time.Minute)
+	w.apply(w.plan())
+	w.now = w.now.Add(time.Hour)
+	w.state.Jumped(w.now, time.Hour)
+	for i := range 7 {
+		w.entomb("device", fmt.Sprintf("d%d", 20+i), fleet.TombstoneVanished)
+	}
+	w.now = w.now.Add(time.Minute)
+	if p := w.plan(); len(p.Held) != 7 {
+		t.Errorf("after the jump:\n%s", render(p))
+	}
+}

@@ -54,7 +54,8 @@ type deployment struct {
 
 	applied   *fleet.Applied // as stored; nil means none
 	unapplied bool           // its record was overwritten or deleted by somebody else: to be written again
-	robbed    bool           // it is stuck, and desired-state has lost values since
+	whole     uint64         // how many losses of desired-state there had been when it last had all of its keys
+	robbed    bool           // somebody else has deleted a key since
 }
 
 // out reports whether the Deployment wants no key at all.
@@ -81,9 +82,19 @@ func (p *deployment) regressed() bool {
 // stuck reports whether the Deployment can be given no key as it is.
 func (p *deployment) stuck() bool { return p.invalid != "" || p.unread }
 
-// unmade reports whether the Deployment is stuck and may lack keys: it has none anywhere, or desired-state has lost
-// values since. If it had keys that are no more, devices run it and nothing here says so.
-func (p *deployment) unmade() bool { return p.stuck() && (p.keys == 0 || p.robbed) }
+// isUnmade reports whether a Deployment is stuck and may lack keys: it has none anywhere, or keys may be gone since it
+// last had all of them. If it had keys that are no more, devices run it and nothing here says so.
+func (s *State) isUnmade(p *deployment) bool {
+	return p.stuck() && (p.keys == 0 || p.robbed || p.whole < s.losses)
+}
+
+// noteWhole takes note that a Deployment has all of its keys now, if it has. That is so when it is in the mirror as it
+// is to be: an entry of an earlier mirror may have other devices in its scope.
+func (s *State) noteWhole(p *deployment) {
+	if p.presence == live && !p.stuck() && len(p.differing) == 0 && s.mirror.vouched() && !s.mirror.reading {
+		p.whole, p.robbed = s.losses, false
+	}
+}
 
 // device is a Device and its pairs. It is also there for an id that has nothing but stored keys.
 type device struct {

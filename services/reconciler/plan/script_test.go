@@ -33,6 +33,8 @@ var update = flag.Bool("update", false, "rewrite the expected lines of testdata/
 //	put KEY VALUE | del KEY               in desired-state, foreign
 //	purge KEY                             in desired-state: no message
 //	setback                               desired-state is another one, or an earlier state of itself
+//	over KEY                              in desired-state: the marker of a time to live that ended
+//	mirrorback | stir                     the mirror about to be read is an earlier state of itself; it was read
 //	after DURATION                        time passes
 //	woke                                  … in which nobody looked
 //	plan                                  shows the plan
@@ -145,6 +147,13 @@ func (w *world) command(t *testing.T, f []string) string {
 		return sayError(w.write(Message{Key: f[1], Op: Gone}))
 	case "setback":
 		w.state.Lose(w.now)
+	case "over":
+		return sayError(w.write(Message{Key: f[1], Op: Expired}))
+	case "mirrorback":
+		w.state.Reread()
+		w.state.SetBack()
+	case "stir":
+		w.state.Stir(w.now)
 	case "after":
 		d, err := time.ParseDuration(f[1])
 		if err != nil {

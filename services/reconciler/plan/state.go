@@ -27,7 +27,8 @@ type State struct {
 	busy   map[*deployment]struct{}           // those that are not at rest: Compute looks at these alone
 	lost   time.Time                          // when values were last found to be gone without a message
 	unmade map[*deployment]struct{}           // those that are stuck and may lack keys, see deployment.unmade
-	sound  map[*deployment]struct{}           // those that are stuck, and desired-state has lost nothing since
+	sound  map[*deployment]struct{}           // those that are stuck and not unmade
+	losses uint64                             // of desired-state, see Lose
 	ending map[*deployment]struct{}           // live and deleting
 	leaver map[*device]struct{}               // live and deleting
 	alive  struct{ deployments, devices int } // live and not deleting
@@ -118,12 +119,21 @@ func (s *State) Stir(at time.Time) { s.mirror.reading, s.mirror.stirred = false,
 // mirror waits anew.
 func (s *State) Woke(at time.Time) { s.mirror.stirred, s.mirror.confirmed = at, at }
 
+// Jumped says that the clock of the servers has gone on by so much while no time has passed: what waits for a quiet mirror
+// waits anew, and deletes are no older than before.
+func (s *State) Jumped(at time.Time, by time.Duration) {
+	s.Woke(at)
+	for pair, deleted := range s.recent {
+		s.recent[pair] = deleted.Add(by)
+	}
+}
+
 // Lose says that values of desired-state are gone without a message, maybe also some that never were in view: it was
 // set back, or purged. What is stuck may have lost keys that nobody can make again.
 func (s *State) Lose(at time.Time) {
 	s.lost = at
+	s.losses++
 	for p := range s.sound {
-		p.robbed = true
 		s.rest(p)
 	}
 }

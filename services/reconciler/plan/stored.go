@@ -43,7 +43,7 @@ func (s *State) applyPair(name fleet.Pair, m Message, at time.Time) error {
 	case x.stored == nil:
 	case m.Op == Gone:
 		s.Lose(at)
-	case m.Op == Marker && !m.Own:
+	case m.Op == Expired, m.Op == Marker && !m.Own: // no value of the reconciler's own ends by itself
 		p.robbed = true // the others have what they had
 	}
 	s.store(x, m)

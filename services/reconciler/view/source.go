@@ -84,11 +84,13 @@ func (s *source) observe(stamp time.Time) {
 	if jump == 0 {
 		return
 	}
-	v.state.Woke(v.clock.Now())
-	if sure {
-		v.log.Warn("the servers' clock jumped: what waits for a quiet mirror waits anew", "by", jump)
-		v.mirror.young, v.desired.young = v.mirror.young.Add(jump), v.lastLoss().Add(jump)
+	if !sure {
+		v.state.Woke(v.clock.Now())
+		return
 	}
+	v.state.Jumped(v.clock.Now(), jump)
+	v.log.Warn("the servers' clock jumped: what waits for a quiet mirror waits anew", "by", jump)
+	v.mirror.young, v.desired.young = v.mirror.young.Add(jump), v.lastLoss().Add(jump)
 }
 
 // Synced implements [kv.View].
