@@ -18,7 +18,7 @@ import (
 )
 
 // Fault:   rolling restart of the three servers of a NATS cluster, one after the other, while devices report
-// without pause.
+// without pause; first the one that leads the stream of the reports.
 // Promise: no acknowledged report is lost and the counts are those of the last ones; nothing is written to
 // desired state or the mirror, and no status counts what it should not; each service is ready throughout, or
 // says why not; none exits.
@@ -50,8 +50,8 @@ func TestR23_RollingRestartOfNATS(t *testing.T) {
 	stopLooking := watchReasons(t, s)
 
 	var started time.Time
-	for i := range s.NATS.Nodes() {
-		node := fault.NodeStop(i)
+	for i, first := 0, leader(s, fleet.BucketDeviceState); i < s.NATS.Nodes(); i++ {
+		node := fault.NodeStop((first + i) % s.NATS.Nodes())
 		fault.Inject(s, node)
 		s.Measured(node.Target()+" stopped: reports of each pair are taken", load.each(30*time.Second), 10*time.Second)
 		load.await(50, 30*time.Second)
@@ -212,6 +212,23 @@ func (r *reports) judge(p lab.Picture) {
 			r.t.Errorf("%s is %v, acknowledged was %v", key, got, want)
 		}
 	}
+}
+
+// leader returns which of the servers leads the stream of a bucket, from 0.
+func leader(s *lab.Stack, bucket string) (node int) {
+	s.T().Helper()
+	s.Eventually(30*time.Second, "a leader of "+bucket, func(ctx context.Context) error {
+		stream, err := s.NATS.JetStream().Stream(ctx, fleet.StreamName(bucket))
+		if err != nil {
+			return err
+		}
+		name := stream.CachedInfo().Cluster.Leader
+		if _, err := fmt.Sscanf(name, "nats-%d", &node); err != nil {
+			return fmt.Errorf("it is %q: %w", name, err)
+		}
+		return nil
+	})
+	return node - 1
 }
 
 // allCurrent waits until each stream has all of its replicas up to date.
