@@ -181,7 +181,7 @@ func TestR09_LostReportIsForgotten(t *testing.T) {
 // Promise: as in the small.
 // Budget:  noticed within 5 s, corrected within 10 s.
 // Found:   old reports were believed, and a status written back and forth, when the backup was of a time before the
-// bucket was created last.
+// bucket was created last. After each loss the reconciler rested longer before it took its lease again.
 func TestR09_LostStreamWith10kKeys(t *testing.T) {
 	const devices, deployments = 250, 40
 	s := lab.New(t, lab.Options{Shipped: true})

@@ -85,8 +85,8 @@ func (e *Elector) Term() *Term {
 
 // Run campaigns until ctx is done and runs act in each possession of the lease, in the caller's
 // goroutine. The context of act ends when the lease is lost or ctx is done. When act returns the
-// lease is given back; with an error it is logged, and another replica goes first. Run returns nil
-// when ctx is done, act has returned and the lease is released.
+// lease is given back; with an error it is logged, and another replica goes first: the rest grows with each
+// term that fails soon. Run returns nil when ctx is done, act has returned and the lease is released.
 func (e *Elector) Run(ctx context.Context, act func(ctx context.Context, t *Term) error) error {
 	wait := backoff{least: time.Second, most: 15 * time.Second}
 	for ctx.Err() == nil {
@@ -98,7 +98,7 @@ func (e *Elector) Run(ctx context.Context, act func(ctx context.Context, t *Term
 		}
 		began := time.Now()
 		err = e.hold(ctx, actCtx, term, act)
-		if time.Since(began) > time.Minute {
+		if isNoFault(err, time.Since(began)) {
 			wait.reset()
 		}
 		if err != nil && ctx.Err() == nil {
@@ -109,6 +109,12 @@ func (e *Elector) Run(ctx context.Context, act func(ctx context.Context, t *Term
 		}
 	}
 	return nil
+}
+
+// isNoFault reports whether the rest after a term does not grow: the term went well for long, or it ended because the
+// lease was lost. What else ends a term may end the next one as soon.
+func isNoFault(err error, lasted time.Duration) bool {
+	return lasted > time.Minute || errors.Is(err, ErrDeposed)
 }
 
 // campaignPause spreads the looks of several standbys.
@@ -191,10 +197,10 @@ func (e *Elector) hold(ctx, actCtx context.Context, t *Term, act func(context.Co
 	defer cancel()
 	releaseErr := t.release(releasing)
 	switch {
+	case lost && ctx.Err() == nil && !errors.Is(err, ErrDeposed):
+		return errors.Join(ErrDeposed, err)
 	case err != nil:
 		return err
-	case lost && ctx.Err() == nil:
-		return ErrDeposed
 	}
 	return releaseErr
 }

@@ -346,3 +346,26 @@ func newEpochEventually(t *testing.T, c *candidate) {
 		return err == nil
 	})
 }
+
+// A bucket that is lost several times in a row is taken care of as soon as the first time.
+func TestElector_RestsNoLongerAfterEachLoss(t *testing.T) {
+	nc := fleettest.NATS(t).Conn(t)
+	b := ensured(t, nc, fleet.BucketDesiredState, prov())
+	e := NewElector(ElectorConfig{Bucket: b, Own: true, Instance: "a", TTL: time.Second, Log: testLog(t)})
+	background(t, func(ctx context.Context) {
+		_ = e.Run(ctx, func(ctx context.Context, _ *Term) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	})
+	for range 4 {
+		term := awaitTerm(t, e)
+		deleteStream(t, b)
+		fleettest.Eventually(t, soon, "the lease is lost", func() bool { return !term.Held() })
+	}
+	lost := time.Now()
+	awaitTerm(t, e)
+	if took := time.Since(lost); took > 3*time.Second {
+		t.Errorf("the lease is taken %s after the fourth loss", took)
+	}
+}
