@@ -3,6 +3,7 @@ package scenarios
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ func blindInTheQuiet(t *testing.T, quiet, over time.Duration, blindness func(*la
 	before := s.AtRest()
 
 	names := []string{"dev-0001", "dev-0002", "dev-0003"}
-	paused := fault.Pause{aggregator} // which registers devices again
+	paused := fault.Pause{aggregator} // which would register devices again at a time of its own
 	fault.Inject(s, paused)
 	fault.Inject(s, fault.Vanish{Kind: fleet.KindDevice, Names: names})
 	vanished := time.Now()
@@ -64,10 +65,24 @@ func blindInTheQuiet(t *testing.T, quiet, over time.Duration, blindness func(*la
 	})
 	blind := blindness(reconciler)
 	fault.Inject(s, blind)
-	fault.Heal(s, paused)
-	registered(t, s, 12)
+	for _, name := range names {
+		s.API.CreateDevice(name, nil)
+	}
+	s.Eventually(quiet, "the Devices in the mirror again", func(ctx context.Context) error {
+		keys, err := s.NATS.Keys(ctx, fleet.BucketResources)
+		for _, name := range names {
+			if value := keys["device."+name].Value; err == nil && (value == "" || strings.Contains(value, "tombstone")) {
+				err = fmt.Errorf("%s is %q", name, value)
+			}
+		}
+		return err
+	})
+	if late := time.Since(vanished) - quiet; late > 0 {
+		t.Fatalf("the Devices were back %s after the quiet was over", late)
+	}
 	time.Sleep(time.Until(vanished.Add(quiet + over))) // the time that it is blind
 	fault.Heal(s, blind)
+	fault.Heal(s, paused)
 	healed := time.Now()
 	s.WaitReady(3)
 	settled(t, s, "web", counts(12, 12, 0, 0, 0), fleet.ConditionTrue)
