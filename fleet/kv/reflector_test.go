@@ -195,15 +195,22 @@ func TestReflector_StreamLost(t *testing.T) {
 	}
 }
 
-func TestReflector_ServerRolledBack(t *testing.T) {
-	srv := fleettest.NATS(t)
+// backedUp returns a server, a bucket of 50 keys, and a copy of the store as it is.
+func backedUp(t *testing.T) (srv *fleettest.Server, b *Bucket, backup string) {
+	t.Helper()
+	srv = fleettest.NATS(t)
 	nc := srv.Conn(t)
-	b := ensured(t, nc, fleet.BucketDeviceState, prov())
+	b = ensured(t, nc, fleet.BucketDeviceState, prov())
 	fill(t, b, "state.pi-", 50)
 	srv.Shutdown()
-	backup := srv.CopyStore()
+	backup = srv.CopyStore()
 	srv.Start()
 	fleettest.Eventually(t, soon, "connected", nc.IsConnected)
+	return srv, b, backup
+}
+
+func TestReflector_ServerRolledBack(t *testing.T) {
+	srv, b, backup := backedUp(t)
 	v := newRecorder()
 	r := reflect(t, ReflectorConfig{Bucket: b, View: v})
 	fill(t, b, "state.later-", 50)
@@ -220,14 +227,7 @@ func TestReflector_ServerRolledBack(t *testing.T) {
 
 // The pass that is cut has its barrier, and nothing in view yet. It is the only one that knew the stream's last sequence.
 func TestReflector_ServerRolledBackWhileAPassBegins(t *testing.T) {
-	srv := fleettest.NATS(t)
-	nc := srv.Conn(t)
-	b := ensured(t, nc, fleet.BucketDeviceState, prov())
-	fill(t, b, "state.pi-", 50)
-	srv.Shutdown()
-	backup := srv.CopyStore()
-	srv.Start()
-	fleettest.Eventually(t, soon, "connected", nc.IsConnected)
+	srv, b, backup := backedUp(t)
 	fill(t, b, "state.later-", 50)
 	v := newRecorder()
 	begun, proceed := make(chan struct{}), make(chan struct{})

@@ -42,8 +42,11 @@ func margin(ttl time.Duration) time.Duration { return ttl / 10 }
 func (t *Term) Held() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.over && time.Now().Before(t.deadline)
+	return t.held()
 }
+
+// held is Held, under the lock.
+func (t *Term) held() bool { return !t.over && time.Now().Before(t.deadline) }
 
 // Epoch returns the fencing token taken last, 0 when there is none yet.
 func (t *Term) Epoch() uint64 {
@@ -187,9 +190,9 @@ func (t *Term) release(ctx context.Context) error {
 // whileHeld bounds what depends on the lease by the time for which it is surely one's own.
 func (t *Term) whileHeld(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	t.mu.Lock()
-	deadline, over := t.deadline, t.over
+	deadline, held := t.deadline, t.held()
 	t.mu.Unlock()
-	if over || !time.Now().Before(deadline) {
+	if !held {
 		return nil, nil, ErrDeposed
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)

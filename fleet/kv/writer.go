@@ -54,7 +54,7 @@ func (t *Term) mayWrite() (uint64, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case t.over, t.epoch == 0, !time.Now().Before(t.deadline): // a process that was frozen may not know yet
+	case !t.held(), t.epoch == 0: // also before a process that was frozen was told
 		return 0, ErrDeposed
 	case t.unsure:
 		return 0, fmt.Errorf("%w for an earlier write: a new epoch must be taken first", ErrUnknownOutcome)

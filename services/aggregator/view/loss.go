@@ -7,8 +7,8 @@ import (
 )
 
 // loss tells whether a bucket has lost much of what was in view, although it was not created again: it
-// was purged, or restored from a backup, which may be of a time before it was created last. Keys that are none of the bucket are no loss. It belongs to the goroutine of
-// the bucket's reflector.
+// was purged, or restored from a backup, which may be of a time before it was created last. Keys that are none of the
+// bucket are no loss. It belongs to the goroutine of the bucket's reflector.
 type loss struct {
 	created   time.Time // the bucket, in the last pass
 	recreated bool      // the loss is told by that alone

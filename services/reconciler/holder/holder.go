@@ -211,40 +211,45 @@ var errBlind = errors.New("the buckets or an own write are not in view: another 
 
 // reach waits until desired-state is in view up to an own write, no longer than the lease is kept blind.
 func (h *Holder) reach(ctx context.Context, seq uint64) error {
+	return h.blindly(ctx, func(ctx context.Context) error {
+		if err := h.cfg.View.WaitOwn(ctx, seq); err != nil {
+			return fmt.Errorf("read up to the own write %d: %w", seq, err)
+		}
+		return nil
+	})
+}
+
+// blindly calls f, for which the lease is kept no longer than it is kept blind.
+func (h *Holder) blindly(ctx context.Context, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, h.cfg.HandBackAfter)
 	defer cancel()
-	err := h.cfg.View.WaitOwn(bounded, seq)
-	switch {
-	case err == nil:
-		return nil
-	case bounded.Err() != nil && ctx.Err() == nil:
+	err := f(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		return errBlind
 	}
-	return fmt.Errorf("read up to the own write %d: %w", seq, err)
+	return err
 }
 
 // catchUp waits until the mirror is in view as it is now, no longer than the lease is kept blind. What is deleted
 // because the mirror has been quiet needs that: a process that was frozen, with its machine perhaps, has not looked at
 // what came in meanwhile.
 func (h *Holder) catchUp(ctx context.Context) error {
-	bounded, cancel := context.WithTimeout(ctx, h.cfg.HandBackAfter)
-	defer cancel()
-	for {
-		err := h.cfg.View.CatchUp(bounded)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case bounded.Err() != nil:
-			return errBlind
+	return h.blindly(ctx, func(ctx context.Context) error {
+		for {
+			err := h.cfg.View.CatchUp(ctx)
+			switch {
+			case err == nil:
+				return nil
+			case ctx.Err() != nil:
+				return ctx.Err()
+			}
+			h.cfg.Log.Debug("the mirror is not in view up to what it is now", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(catchUpPause):
+			}
 		}
-		h.cfg.Log.Debug("the mirror is not in view up to what it is now", "err", err)
-		select {
-		case <-bounded.Done():
-		case <-time.After(catchUpPause):
-		}
-	}
+	})
 }
 
 // catchUpPause is between two attempts to learn what the mirror has.

@@ -115,8 +115,7 @@ func (s *State) voidHold() {
 // Stir says that the mirror was read anew: whatever waits for it to be quiet waits from this time on.
 func (s *State) Stir(at time.Time) { s.mirror.reading, s.mirror.stirred = false, at }
 
-// Woke says that for some time nobody looked at what came in, as in a process that was frozen: what waits for a quiet
-// mirror waits anew.
+// Woke says that it is not known for how long the mirror has been quiet: what waits for that waits anew.
 func (s *State) Woke(at time.Time) { s.mirror.stirred, s.mirror.confirmed = at, at }
 
 // Jumped says that the clock of the servers has gone on by so much while no time has passed: what waits for a quiet mirror
