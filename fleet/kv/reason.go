@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"harmony.dev/fleet"
+	"harmony.dev/fleet/rpc"
 )
 
 // explain says in words for people why a bucket cannot be used, and what to do.
@@ -17,7 +18,7 @@ func explain(bucket string, own bool, err error) fleet.Reason {
 		return fleet.Reason{}
 	case errors.Is(err, context.Canceled):
 		return fleet.Reason{Reason: "Stopping", Message: "stopping"}
-	case errors.Is(err, errDisconnected):
+	case errors.Is(err, errDisconnected), rpc.Unsent(err):
 		return fleet.Reason{Reason: "NATSDisconnected", Message: "no connection to NATS: check that the server runs and that --nats-url points to it"}
 	case errors.Is(err, ErrNoJetStream):
 		return fleet.Reason{Reason: "NoJetStream", Message: ErrNoJetStream.Error()}

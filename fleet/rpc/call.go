@@ -150,6 +150,12 @@ func (e *unansweredError) Error() string { return e.shown.Error() }
 // Unwrap returns the [fleet.Error] and the cause.
 func (e *unansweredError) Unwrap() []error { return []error{e.shown, e.cause} }
 
+// Unsent reports whether err is the client's word that it sent nothing because it has no connection. It speaks of its
+// buffer for reconnecting also when that is switched off.
+func Unsent(err error) bool {
+	return errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected)
+}
+
 func unanswered(ep fleet.Endpoint, err error) error {
 	var e *fleet.Error
 	switch {
@@ -157,7 +163,7 @@ func unanswered(ep fleet.Endpoint, err error) error {
 		e = fleet.Errorf(fleet.CodeUnavailable, ReasonNoResponders, "no %s answers on %s: is it running?", ep.Service, ep.Subject)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		e = fleet.Errorf(fleet.CodeUnavailable, ReasonTimeout, "%s did not answer on %s in time", ep.Service, ep.Subject)
-	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+	case Unsent(err):
 		e = fleet.Errorf(fleet.CodeUnavailable, ReasonDisconnected, "not connected to NATS: %s was not asked", ep.Service)
 	default:
 		return fmt.Errorf("call %s: %w", ep.Subject, err)
