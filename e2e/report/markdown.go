@@ -23,7 +23,7 @@ const enough = 5
 var onThree = []int{1, 7, 23}
 
 // others are how many runs there must be that are no scenarios, by name.
-var others = map[string]int{"soak": 3, "sweep": 1}
+var others = map[string]int{"soak": 3, "sweep": 1, "mutants": 1}
 
 // part is what the command of a run says that was not whole.
 var part = regexp.MustCompile(` (S|COUNT|SWEEP)=`)
@@ -66,7 +66,7 @@ a size at which a recorder would be what is measured; it compares all keys befor
 The table shows, of all times that a test measures, the one that came nearest to its limit; the others stand below, with
 the fault and the promise in full.
 
-This file is written by ` + "`make recovery`" + `, from runs on 2 shared cores with a lease of 3 s (18 and 20: 1 s), on %s at the commits
+This file is written by ` + "`make recovery`" + `, from runs on 2 shared cores with a lease of 3 s (18 and 20: 1 s), on %s at commit
 %s, with the race detector on but for the tests with a "-". The scenario of one number is run by ` + "`make e2e S=R07`" + `.
 
 `
