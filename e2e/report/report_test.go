@@ -174,8 +174,8 @@ func TestMarkdown(t *testing.T) {
 			t.Nodes = 1
 			s.Tests[all[6].Test] = t
 		},
-		"0 runs of mutants, want 1":   func(s *Summary) { s.Runs = s.Runs[:4] },
 		"2 runs of soak, want 3":      func(s *Summary) { s.Runs = slices.Delete(s.Runs, 0, 1) },
+		"0 runs of mutants, want 1":   func(s *Summary) { s.Runs = s.Runs[:4] },
 		"'make sweep SEED=1' failed":  func(s *Summary) { s.Runs[3].Passed = false },
 		"SWEEP=6' is not a whole one": func(s *Summary) { s.Runs[3].Command += " SWEEP=6" },
 		"COUNT=5' is not a whole one": func(s *Summary) { s.Runs[4].Command += " COUNT=5" },

@@ -26,7 +26,7 @@ type State struct {
 	unheld bool                               // _hold was overwritten or deleted by somebody else: to be written again
 	busy   map[*deployment]struct{}           // those that are not at rest: Compute looks at these alone
 	lost   time.Time                          // when values were last found to be gone without a message
-	unmade map[*deployment]struct{}           // those that are stuck and may lack keys, see deployment.unmade
+	unmade map[*deployment]struct{}           // those that are stuck and may lack keys, see isUnmade
 	sound  map[*deployment]struct{}           // those that are stuck and not unmade
 	losses uint64                             // of desired-state, see Lose
 	ending map[*deployment]struct{}           // live and deleting
