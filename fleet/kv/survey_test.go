@@ -70,9 +70,7 @@ func TestSurvey_EditMendsWhatTheServerLetsOneChange(t *testing.T) {
 			}
 			if c.fixed {
 				send(t, nc, s.Delete)
-				if err := b.Ensure(t.Context()); err != nil {
-					t.Errorf("created anew: %v", err)
-				}
+				ensured(t, nc, b.name, prov())
 				return
 			}
 			answer := send(t, nc, s.Edit)
