@@ -50,6 +50,7 @@ func Main(ctx context.Context, args []string, getenv func(string) string, stdout
 		Version:         BuildVersion(),
 		Flags:           flags,
 		HideHelpCommand: true,
+		Commands:        []*cli.Command{probeCommand(flags, getenv, stdout)},
 		Writer:          stdout,
 		ErrWriter:       stderr,
 		ExitErrHandler:  func(*cli.Context, error) {}, // the default one exits
@@ -63,7 +64,12 @@ func Main(ctx context.Context, args []string, getenv func(string) string, stdout
 			return nil
 		},
 	}
-	if err := app.Run(args); err != nil {
+	err := app.RunContext(ctx, args)
+	if sick := (*notHealthy)(nil); errors.As(err, &sick) {
+		_, _ = fmt.Fprintln(stderr, sick.text)
+		return exitFailed
+	}
+	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "%s: %s\nSee %s --help.\n", spec.Name, Redact(err.Error()), spec.Name)
 		return exitUsage
 	}
