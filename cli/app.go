@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -29,11 +30,17 @@ type program struct {
 	getenv func(string) string
 	out    io.Writer // data
 	err    io.Writer // everything else
+	person person
 }
 
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	p := &program{getenv: getenv, out: stdout, err: stderr}
+	p := &program{getenv: getenv, out: stdout, err: stderr, person: personAt(os.Stdin)}
+	return p.run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
+	stderr := p.err
 	app := p.app()
 	err := app.RunContext(ctx, arrange(app, args))
 	var usage usageError
@@ -64,10 +71,13 @@ func (p *program) app() *cli.App {
 		Version:              service.BuildVersion(),
 		EnableBashCompletion: true,
 		Flags:                p.connectionFlags(),
-		Commands:             []*cli.Command{p.getCommand(), p.statusCommand(), p.doctorCommand(), p.devCommand(), p.versionCommand()},
-		Action:               unknownCommand,
-		OnUsageError:         wrongFlag,
-		ExitErrHandler:       func(*cli.Context, error) {}, // run decides
+		Commands: []*cli.Command{
+			p.getCommand(), p.statusCommand(), p.doctorCommand(), p.backupCommand(), p.restoreCommand(),
+			p.crdsCommand(), p.uninstallCommand(), p.devCommand(), p.versionCommand(),
+		},
+		Action:         unknownCommand,
+		OnUsageError:   wrongFlag,
+		ExitErrHandler: func(*cli.Context, error) {}, // run decides
 	}
 }
 

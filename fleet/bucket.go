@@ -46,6 +46,14 @@ func ParseStreamName(stream string) (bucket string, ok bool) {
 	return bucket, ok && bucket != ""
 }
 
+// RestoreStreamName returns the stream that keeps a bucket from being created while it is restored:
+// "FLEET_RESTORE_desired-state".
+func RestoreStreamName(bucket string) string { return "FLEET_RESTORE_" + bucket }
+
+// RestoreSubject returns the subject that the stream of a bucket has in the place of its own while it is restored,
+// and to which nobody publishes: "fleet.v1.restore.desired-state".
+func RestoreSubject(bucket string) string { return "fleet.v1.restore." + bucket }
+
 // KeySubject returns the subject of a key: "$KV.desired-state.pi-07.web" (ADR-8).
 func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 

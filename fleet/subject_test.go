@@ -98,6 +98,7 @@ func TestBuilders_CommentsTell(t *testing.T) {
 	pair := Pair{"pi-07", "web"}
 	results := map[string]string{
 		"StreamName": StreamName(BucketDesiredState), "KeySubject": KeySubject(BucketDesiredState, DesiredKey(pair)),
+		"RestoreStreamName": RestoreStreamName(BucketDesiredState), "RestoreSubject": RestoreSubject(BucketDesiredState),
 		"DesiredKey": DesiredKey(pair), "AppliedKey": AppliedKey("web"), "InfoKey": InfoKey("pi-07"), "HeartbeatKey": HeartbeatKey("pi-07"),
 		"StateKey": StateKey(pair), "DeploymentKey": DeploymentKey("web"), "DeviceKey": DeviceKey("pi-07"),
 		"HealthEndpoint": HealthEndpoint(ServicePatcher).Subject, "ResyncSubject": ResyncSubject("pi-07"),

@@ -21,6 +21,7 @@ const (
 	codeConsumerNotFound  uint16 = 10014
 	codeNoMessage         uint16 = 10037
 	codeNameInUse         uint16 = 10058
+	codeSubjectsOverlap   uint16 = 10065
 	codeNotEnabled        uint16 = 10076
 	codeNotEnabledAccount uint16 = 10039
 )
@@ -58,13 +59,18 @@ func call[Resp interface{ ToError() error }](ctx context.Context, nc *nats.Conn,
 // roundTrip sends a message and waits for one answer, at most for replyTimeout. It does not wait on a
 // connection that was lost meanwhile: that answer never comes.
 func roundTrip(ctx context.Context, nc *nats.Conn, m *nats.Msg) (*nats.Msg, error) {
+	return roundTripWithin(ctx, nc, m, replyTimeout)
+}
+
+// roundTripWithin is roundTrip for what may take longer.
+func roundTripWithin(ctx context.Context, nc *nats.Conn, m *nats.Msg, within time.Duration) (*nats.Msg, error) {
 	if !nc.IsConnected() {
 		return nil, errDisconnected
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go watchConnection(ctx, nc, cancel)
-	timed, stop := context.WithTimeout(ctx, replyTimeout)
+	timed, stop := context.WithTimeout(ctx, within)
 	defer stop()
 	reply, err := nc.RequestMsgWithContext(timed, m)
 	if err != nil && errors.Is(context.Cause(ctx), errDisconnected) {

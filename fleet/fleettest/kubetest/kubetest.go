@@ -44,9 +44,16 @@ var shared struct {
 	err    error
 }
 
-// Main runs the tests, ends the server, and returns the exit code: 1 also when goroutines were left.
-func Main(m *testing.M) int {
+// Main runs the tests, ends the server and what else they share, and returns the exit code: 1 also when goroutines
+// were left.
+func Main(m *testing.M, others ...func() error) int {
 	code := m.Run()
+	for _, end := range others {
+		if err := end(); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "kubetest:", err)
+			code = max(code, 1)
+		}
+	}
 	if shared.stop != nil {
 		if err := shared.stop(); err != nil {
 			_, _ = fmt.Fprintln(os.Stderr, "kubetest:", err)
@@ -74,7 +81,8 @@ func KubeAPI(t testing.TB) *Server {
 	return shared.server
 }
 
-func newServer(url, kubeconfig string) (*Server, error) {
+// Connect returns a server that somebody else runs, reached by a kubeconfig.
+func Connect(url, kubeconfig string) (*Server, error) {
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", kubeconfig, err)

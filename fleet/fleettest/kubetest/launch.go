@@ -89,7 +89,7 @@ func run(binary, dir string, port int) (*Server, *child.Process, error) {
 	defer cancel()
 	select {
 	case a := <-said:
-		s, err := newServer(a.URL, a.Kubeconfig)
+		s, err := Connect(a.URL, a.Kubeconfig)
 		if err != nil {
 			return nil, nil, errors.Join(err, process.Kill())
 		}

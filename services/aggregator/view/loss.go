@@ -6,9 +6,9 @@ import (
 	"harmony.dev/fleet/kv"
 )
 
-// loss tells whether a bucket has lost much of what was in view, although it was not created again: it
-// was purged, or restored from a backup, which may be of a time before it was created last. Keys that are none of the
-// bucket are no loss. It belongs to the goroutine of the bucket's reflector.
+// loss tells whether a bucket has lost much of what was in view, although it was not created again, or was with old
+// content: it was purged, or restored from a backup, which may be of a time before it was created last. Keys that are none
+// of the bucket are no loss. It belongs to the goroutine of the bucket's reflector.
 type loss struct {
 	created   time.Time // the bucket, in the last pass
 	recreated bool      // the loss is told by that alone
@@ -33,6 +33,9 @@ func (l *loss) count(m kv.Message, n int) {
 	switch m.Op {
 	case kv.Put:
 		l.put += n
+		if l.recreated && m.Time.Before(l.created) {
+			l.recreated, l.restored = false, true // what is older than its stream was put there by a person
+		}
 	case kv.Swept:
 		if !m.Marker {
 			l.gone += n

@@ -122,6 +122,7 @@ func TestLoss_ReportsThatAreLeftAreDoubted(t *testing.T) {
 		{"restored from a backup", 0, 1, 2},
 		{"restored from a backup of before it was created last", -time.Minute, 1, 2},
 		{"created anew", time.Minute, 1, 0},
+		{"restored into a new stream, which is younger than what is in it", 2 * time.Hour, 1, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newReplay(0)

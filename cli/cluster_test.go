@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"harmony.dev/devstack/cluster"
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/child"
+	"harmony.dev/fleet/fleettest"
+	"harmony.dev/fleet/fleettest/kubetest"
+	"harmony.dev/fleet/service"
+)
+
+// fleetNamespace is a namespace of the real API in which the fleet's kinds are served.
+type fleetNamespace struct {
+	t    *testing.T
+	kube *kubetest.Server
+	name string
+}
+
+func newFleetNamespace(t *testing.T) *fleetNamespace {
+	t.Helper()
+	kube := kubetest.KubeAPI(t)
+	kube.ApplyCRDs(t, "../deploy/crds")
+	return &fleetNamespace{t: t, kube: kube, name: kube.Namespace(t)}
+}
+
+// create creates Devices or Deployments with these finalizers, many at once.
+func (n *fleetNamespace) create(kind string, count int, finalizers ...string) {
+	n.t.Helper()
+	resource, spec := cluster.Devices, map[string]any{}
+	if kind == fleet.KindDeployment {
+		resource = cluster.Deployments
+		spec = map[string]any{"targetSelector": map[string]any{}, "score": map[string]any{"type": "sim", "data": map[string]any{}}}
+	}
+	var creating sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for i := range count {
+		slots <- struct{}{}
+		creating.Go(func() {
+			defer func() { <-slots }()
+			u := &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": fleet.Group + "/" + fleet.Version, "kind": kind, "spec": spec,
+				"metadata": map[string]any{"name": fmt.Sprintf("%s-%d", strings.ToLower(kind), i)},
+			}}
+			u.SetFinalizers(finalizers)
+			if _, err := n.kube.Dynamic.Resource(resource).Namespace(n.name).Create(n.t.Context(), u, metav1.CreateOptions{}); err != nil {
+				n.t.Errorf("create: %v", err)
+			}
+		})
+	}
+	creating.Wait()
+}
+
+// finalizers counts what resources have.
+func (n *fleetNamespace) finalizers() map[string]int {
+	n.t.Helper()
+	counts := map[string]int{}
+	for _, resource := range []schema.GroupVersionResource{cluster.Deployments, cluster.Devices} {
+		list, err := n.kube.Dynamic.Resource(resource).Namespace(n.name).List(n.t.Context(), metav1.ListOptions{})
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		for _, u := range list.Items {
+			counts["resources"]++
+			for _, f := range u.GetFinalizers() {
+				counts[f]++
+			}
+		}
+	}
+	return counts
+}
+
+func (n *fleetNamespace) uninstall(more ...string) (int, uninstalled, string) {
+	n.t.Helper()
+	code, stdout, stderr := invoke(n.t.Context(), append([]string{"uninstall", "--namespace", n.name, "--kubeconfig", n.kube.Kubeconfig, "-o", "json", "--yes"}, more...)...)
+	var u uninstalled
+	if err := json.Unmarshal([]byte(stdout), &u); err != nil {
+		n.t.Fatalf("exit %d, stdout %s, stderr %s: %v", code, stdout, stderr, err)
+	}
+	return code, u, stderr
+}
+
+func TestUninstall_TakesOffItsOwnFinalizersAndNoOthers(t *testing.T) {
+	n := newFleetNamespace(t)
+	const other = "backup.example.com/keep"
+	n.create(fleet.KindDeployment, 7, fleet.FinalizerDesiredState, other)
+	n.create(fleet.KindDevice, 1000, fleet.FinalizerDesiredState, fleet.FinalizerDeviceData)
+	neighbour := newFleetNamespace(t)
+	neighbour.create(fleet.KindDevice, 2, fleet.FinalizerDesiredState)
+	devices := n.kube.Dynamic.Resource(cluster.Devices).Namespace(n.name)
+	if err := devices.Delete(t.Context(), "device-3", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := invoke(t.Context(), "uninstall", "--namespace", n.name, "--kubeconfig", n.kube.Kubeconfig); code != 2 || !strings.Contains(stderr, "--yes") {
+		t.Errorf("without a terminal: exit %d, %s", code, stderr)
+	}
+	if got := n.finalizers(); got[fleet.FinalizerDesiredState] != 1007 {
+		t.Fatalf("it began without being told: %v", got)
+	}
+	began := time.Now()
+	code, u, stderr := n.uninstall()
+	t.Logf("1,007 resources: %s", time.Since(began).Round(time.Millisecond))
+	if code != 0 || len(u.Resources) != 2 || u.Resources[0].Released != 7 || u.Resources[0].Kept != 7 || u.Resources[1].Released != 1000 {
+		t.Errorf("exit %d, %+v, %s", code, u, stderr)
+	}
+	if got := n.finalizers(); got["resources"] != 1006 || got[other] != 7 || len(got) != 2 { // the one being deleted is gone
+		t.Errorf("left: %v", got)
+	}
+	if got := neighbour.finalizers(); got[fleet.FinalizerDesiredState] != 2 {
+		t.Errorf("another namespace was touched: %v", got)
+	}
+	if code, u, stderr := n.uninstall(); code != 0 || u.Resources[1].Released != 0 || u.Resources[1].Found != 999 {
+		t.Errorf("again: exit %d, %+v, %s", code, u, stderr)
+	}
+}
+
+// startPatcher runs the shipped patcher on the namespace.
+func (n *fleetNamespace) startPatcher() *child.Process {
+	n.t.Helper()
+	log, err := os.Create(filepath.Join(n.t.TempDir(), "patcher.log"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	proc, err := child.Start(child.Spec{
+		Name: "patcher", Path: "../bin/fleet-patcher", Stdout: log, Stderr: log, Env: service.WithoutSettings(os.Environ()),
+		Args: []string{"--nats-url", fleettest.NATS(n.t).URL(), "--kubeconfig", n.kube.Kubeconfig, "--fleet", n.name, "--exit-with-parent", "--lease-ttl", "3s"},
+	})
+	if err != nil {
+		n.t.Fatalf("start the patcher ('make build' builds it): %v", err)
+	}
+	n.t.Cleanup(func() { _ = proc.Kill(); _ = log.Close() })
+	return proc
+}
+
+func TestUninstall_SaysWhenAPatcherPutsThemBack(t *testing.T) {
+	n := newFleetNamespace(t)
+	n.create(fleet.KindDeployment, 2)
+	n.create(fleet.KindDevice, 20)
+	patcher := n.startPatcher()
+	fleettest.Eventually(t, 30*time.Second, "the patcher adds its finalizers", func() bool {
+		return n.finalizers()[fleet.FinalizerDesiredState] == 22
+	})
+	code, _, stderr := n.uninstall()
+	if code != 1 || !strings.Contains(stderr, "a patcher still runs") || !strings.Contains(stderr, "--scale-down") {
+		t.Errorf("while it runs: exit %d, %s", code, stderr)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := patcher.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr = n.uninstall()
+	if got := n.finalizers(); code != 0 || len(got) != 1 || got["resources"] != 22 {
+		t.Errorf("after it was stopped: exit %d, %s, left %v", code, stderr, got)
+	}
+}
+
+func TestUninstall_WithoutDefinitions(t *testing.T) {
+	own := kubetest.StartOwn(t)
+	code, stdout, stderr := invoke(t.Context(), "uninstall", "--namespace", "default", "--kubeconfig", own.Kubeconfig, "--yes", "--scale-down", "fleet-patcher")
+	if code != 0 || !strings.Contains(stdout, "not defined in this cluster") || !strings.Contains(stderr, "nothing to scale down") {
+		t.Errorf("exit %d, %s, %s", code, stdout, stderr)
+	}
+
+	// The definitions come by 'fleet crds', also while the API server is away at first.
+	own.Kill()
+	said := make(chan string, 1)
+	go func() {
+		code, stdout, stderr := invoke(t.Context(), "crds", "--dir", "../deploy/crds", "--kubeconfig", own.Kubeconfig, "--timeout", "60s")
+		said <- fmt.Sprintf("exit %d: %s%s", code, stdout, stderr)
+	}()
+	time.Sleep(time.Second)
+	own.Start()
+	if got := <-said; !strings.HasPrefix(got, "exit 0") || !strings.Contains(got, "trying again") || strings.Count(got, "is served") != 2 {
+		t.Errorf("crds: %s", got)
+	}
+	crds := own.Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	before, err := crds.Get(t.Context(), "devices.fleet.harmony.dev", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	managers := before.GetManagedFields()
+	if !slices.ContainsFunc(managers, func(m metav1.ManagedFieldsEntry) bool { return m.Manager == crdManager }) {
+		t.Errorf("managers: %+v", managers)
+	}
+	if code, _, stderr := invoke(t.Context(), "crds", "--dir", "../deploy/crds", "--kubeconfig", own.Kubeconfig); code != 0 {
+		t.Errorf("again: exit %d, %s", code, stderr)
+	}
+	after, err := crds.Get(t.Context(), "devices.fleet.harmony.dev", metav1.GetOptions{})
+	if err != nil || after.GetResourceVersion() != before.GetResourceVersion() {
+		t.Errorf("applying again changed it: %s, then %s (%v)", before.GetResourceVersion(), after.GetResourceVersion(), err)
+	}
+	began := time.Now()
+	own.Kill()
+	code, _, stderr = invoke(t.Context(), "crds", "--dir", "../deploy/crds", "--kubeconfig", own.Kubeconfig, "--timeout", "2s")
+	if code != 1 || !strings.Contains(stderr, "not within 2s") || time.Since(began) > 10*time.Second {
+		t.Errorf("without a server: exit %d after %s, %s", code, time.Since(began), stderr)
+	}
+}
+
+func TestCRDs_RefusesOtherThings(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.yaml"), []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kube := kubetest.KubeAPI(t)
+	if code, _, stderr := invoke(t.Context(), "crds", "--dir", dir, "--kubeconfig", kube.Kubeconfig); code != 1 || !strings.Contains(stderr, "no custom resource definition") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
