@@ -1,0 +1,70 @@
+package accounts
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"harmony.dev/fleet"
+)
+
+// TestPeople: a person with the two contexts sees and asks everything. The fleet command needs only that of CONTROL.
+func TestPeople(t *testing.T) {
+	s := newStack(t, []string{deviceID(1), deviceID(2)})
+	s.device(1)
+	s.device(2)
+	s.registered(1, 2)
+	s.ready()
+	control, data := s.context("ADMIN"), s.context("ADMIN_DATA")
+	for _, c := range []struct{ command, want string }{
+		{"nats --context " + control + " micro ls", fleet.ServicePatcher},
+		{"nats --context " + control + " micro info " + fleet.ServiceReconciler, fleet.PlanShow.Subject},
+		{"nats --context " + control + " micro stats " + fleet.ServiceAggregator, fleet.DevicesList.Name},
+		{"nats --context " + control + " kv ls", fleet.BucketLeases},
+		{"nats --context " + data + " kv ls", fleet.BucketDesiredState},
+		{"nats --context " + data + " kv ls device-info", "info.pi-0002"},
+		{"nats --context " + data + " kv get device-info info.pi-0001 --raw", `"region":"north"`},
+		{"nats --context " + control + " request fleet.v1.aggregator.devices.list {}", "pi-0002"},
+		{"fleet --nats-context " + control + " status", fleet.ServiceAggregator},
+		{"fleet --nats-context " + control + " get devices", "pi-0002"},
+		{"fleet --nats-context " + control + " doctor", "nothing is wrong"},
+	} {
+		args := strings.Fields(c.command)
+		out, err := s.command(args[0], args[1:]...)
+		if err != nil || !strings.Contains(out, c.want) {
+			t.Errorf("%s: %v, want %q in\n%s", c.command, err, c.want, out)
+		}
+	}
+	s.mends(t, control)
+	s.noViolation()
+}
+
+// mends lets the doctor find an entry of DATA, and removes it by the command that it prints.
+func (s *stack) mends(t *testing.T, control string) {
+	t.Helper()
+	if _, err := s.conn("AGGREGATOR_DATA").Request(fleet.KeySubject(fleet.BucketDeviceState, "state.pi-0001.web"), []byte("no report"), wait); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.command("fleet", "--nats-context", control, "doctor", "-o", "json")
+	var report struct {
+		Findings []struct{ Kind, Bucket, Command string }
+	}
+	if err == nil || json.Unmarshal([]byte(out), &report) != nil || len(report.Findings) == 0 {
+		t.Fatalf("the doctor finds nothing (%v): %s", err, out)
+	}
+	for _, f := range report.Findings {
+		if f.Bucket != fleet.BucketDeviceState || f.Command == "" {
+			continue
+		}
+		if out, err := s.shell(f.Command); err != nil {
+			t.Errorf("%s: %v\n%s", f.Command, err, out)
+		}
+	}
+	s.eventually("the doctor finds nothing more", func() error {
+		if out, err := s.command("fleet", "--nats-context", control, "doctor"); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+}
