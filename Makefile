@@ -17,6 +17,7 @@ PACKAGES := $(MODULES:%=./%/...)
 
 GOLANGCI_VERSION := v2.15.0
 NATSCLI_VERSION  := v0.5.1
+HELM_VERSION     := v3.22.0
 GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
 
 # Parameters of single targets.
@@ -53,8 +54,16 @@ bin/kubeapi bin/kubectl:
 
 # What only tests need: public peers, built from their modules.
 .PHONY: peers
-peers: bin/kubectl ## build the public tools that tests use: kubectl, nats, nats-server
-	@scripts/build-peers bin $(NATSCLI_VERSION)
+peers: bin/kubectl ## build the public tools that tests use: kubectl, helm, nats, nats-server
+	@scripts/build-peers bin $(NATSCLI_VERSION) $(HELM_VERSION)
+
+.PHONY: manifests
+manifests: peers ## render deploy/manifests from the chart, and bring its custom resource definitions in step
+	@scripts/manifests deploy
+
+.PHONY: images
+images: bin/kubeapi peers ## build the images of the product, and stand-ins for those of NATS and k3s where there are none
+	@scripts/images --stand-ins
 
 .PHONY: dev
 dev: build ## build, then run the whole stack with 24 simulated devices
@@ -69,6 +78,7 @@ COMMIT   := $(shell git describe --always --dirty 2>/dev/null)
 .PHONY: test
 test: build peers ## run all tests: unit, integration on real servers, scenarios, a short sweep and soak
 	go test -race -count=1 $(filter-out ./e2e/...,$(PACKAGES)) ./e2e/fault ./e2e/invariant ./e2e/lab ./e2e/record ./e2e/report
+	go test -count=1 -p 1 ./e2e/accounts ./e2e/backup ./e2e/chart
 	GOWORK=off $(SHIPPED) go -C $(HEAVY) test -count=1 ./...
 	@$(MAKE) --no-print-directory e2e
 	@$(MAKE) --no-print-directory sweep SWEEP=6
@@ -85,11 +95,22 @@ SCENARIO = Test$(shell echo '$(S)' | tr a-z A-Z)_
 scenario:
 	@$(if $(S),grep -q '^func $(SCENARIO)' e2e/scenarios/*_test.go || { echo "there is no scenario $(S): they are R01 to R24"; exit 2; })
 
+# What the scenarios showed.
+RESULTS = $(or $(E2E_RESULTS),$(CURDIR)/bin/results.jsonl)
+
 .PHONY: e2e
-e2e: scenario race ## run the scenarios on real processes (S=R06: one; COUNT=n: n times; SEED=n: again)
+ifeq ($(E2E_STACK),compose)
+# Tests take turns: docker-compose.yml has fixed ports.
+e2e: scenario images
 	@rm -f bin/results.jsonl
-	E2E_RESULTS=$(or $(E2E_RESULTS),$(CURDIR)/bin/results.jsonl) go test -race -count=$(COUNT) -v -timeout $(TIMEOUT) ./e2e/scenarios $(if $(S),-run '^$(SCENARIO)')
-	$(if $(S),,@go run ./e2e/cmd/recovery reached $(or $(E2E_RESULTS),bin/results.jsonl))
+	E2E_RESULTS=$(RESULTS) go test -race -count=$(COUNT) -v -timeout $(TIMEOUT) -parallel 1 -p 1 ./e2e/compose ./e2e/scenarios $(if $(S),-run '^$(SCENARIO)') -skip "$$(go run ./e2e/cmd/recovery skip)"
+	$(if $(S),,@go run ./e2e/cmd/recovery containers $(RESULTS) 'E2E_STACK=compose make e2e')
+else
+e2e: scenario race ## run the scenarios on real processes (S=R06: one; COUNT=n: n times; SEED=n: again; E2E_STACK=compose: on containers)
+	@rm -f bin/results.jsonl
+	E2E_RESULTS=$(RESULTS) go test -race -count=$(COUNT) -v -timeout $(TIMEOUT) ./e2e/scenarios $(if $(S),-run '^$(SCENARIO)')
+	$(if $(S),,@go run ./e2e/cmd/recovery reached $(RESULTS))
+endif
 
 .PHONY: sweep
 sweep: race ## kill the operator after each of its effects (SWEEP=n: after n of them; SEED=n)
