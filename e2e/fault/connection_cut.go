@@ -12,7 +12,7 @@ func (ConnectionCut) Name() string { return "connection-cut" }
 func (c ConnectionCut) Target() string { return names(c) }
 
 // Needs implements [Fault].
-func (ConnectionCut) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+func (ConnectionCut) Needs() []lab.Ability { return []lab.Ability{lab.Cuts} }
 
 // Inject implements [Fault].
 func (c ConnectionCut) Inject(*lab.Stack) {

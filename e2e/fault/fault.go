@@ -31,7 +31,7 @@ type Loser interface {
 // Inject records a fault and injects it. One that the stack cannot do is fatal to the test.
 func Inject(s *lab.Stack, f Fault) {
 	s.T().Helper()
-	if err := s.Able(f.Needs()); err != nil {
+	if err := s.Use(f.Needs()...); err != nil {
 		s.T().Fatalf("inject %s into %s: %v", f.Name(), f.Target(), err)
 	}
 	s.Injected(f.Name(), f.Target(), losses(f)...)

@@ -33,11 +33,15 @@ func (k Kill) Heal(*lab.Stack) {
 	}
 }
 
-// names are the ids of instances with their process ids.
+// names are the ids of instances with their process ids, and those of their containers.
 func names(all []*lab.Instance) string {
 	var out []string
 	for _, i := range all {
-		out = append(out, fmt.Sprintf("%s (pid %d)", i.ID(), i.Pid()))
+		where := fmt.Sprintf("pid %d", i.Pid())
+		if id := i.Container(); id != "" {
+			where = fmt.Sprintf("container %.12s, %s", id, where)
+		}
+		out = append(out, fmt.Sprintf("%s (%s)", i.ID(), where))
 	}
 	return strings.Join(out, ", ")
 }

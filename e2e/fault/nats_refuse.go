@@ -12,7 +12,7 @@ func (RefuseNATS) Name() string { return "nats-refused" }
 func (r RefuseNATS) Target() string { return names(r) }
 
 // Needs implements [Fault].
-func (RefuseNATS) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+func (RefuseNATS) Needs() []lab.Ability { return []lab.Ability{lab.Cuts} }
 
 // Inject implements [Fault].
 func (r RefuseNATS) Inject(*lab.Stack) {

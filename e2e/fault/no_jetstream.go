@@ -12,7 +12,7 @@ func (NoJetStream) Name() string { return "no-jetstream" }
 func (NoJetStream) Target() string { return "nats-server" }
 
 // Needs implements [Fault].
-func (NoJetStream) Needs() []lab.Ability { return []lab.Ability{lab.Store} }
+func (NoJetStream) Needs() []lab.Ability { return []lab.Ability{lab.Store, lab.Config} }
 
 // Inject implements [Fault].
 func (NoJetStream) Inject(s *lab.Stack) { s.NATS.RestartWithJetStream(false) }

@@ -15,16 +15,27 @@ type Ability string
 const (
 	Signals Ability = "processes that can be killed and paused"
 	Store   Ability = "NATS servers that can be killed and whose files can be replaced"
+	Config  Ability = "NATS servers that can be given another configuration"
+	Cuts    Ability = "connections that can be cut"
 	Proxies Ability = "connections that pass the test"
 	OwnAPI  Ability = "apiserver of its own"
 	Nodes   Ability = "cluster of NATS servers"
 )
 
+// OnlyProcesses are the abilities that a stack of containers never has: its connections do not pass the test, and
+// the configuration of its servers is the shipped one.
+func OnlyProcesses() []Ability { return []Ability{Config, Proxies} }
+
 // Abilities returns what this stack can do.
 func (s *Stack) Abilities() []Ability {
 	all := []Ability{Signals, Store}
-	if !s.direct {
-		all = append(all, Proxies)
+	switch {
+	case s.project != nil:
+		all = append(all, Cuts)
+	case s.direct:
+		all = append(all, Config)
+	default:
+		all = append(all, Config, Cuts, Proxies)
 	}
 	if s.Own != nil {
 		all = append(all, OwnAPI)
@@ -45,7 +56,27 @@ func (s *Stack) Able(needs []Ability) error {
 		}
 	}
 	if len(lacking) > 0 {
-		return fmt.Errorf("this stack of %s has no %s", stackKind, strings.Join(lacking, ", no "))
+		return fmt.Errorf("this stack of %s has no %s", s.Kind(), strings.Join(lacking, ", no "))
 	}
 	return nil
+}
+
+// Use notes that the test needs something of the stack. It returns what [Stack.Able] does.
+func (s *Stack) Use(needs ...Ability) error {
+	s.mu.Lock()
+	for _, n := range needs {
+		if !slices.Contains(s.used, n) {
+			s.used = append(s.used, n)
+		}
+	}
+	s.mu.Unlock()
+	return s.Able(needs)
+}
+
+// use is [Stack.Use] for what the test itself does: that it cannot is fatal to it.
+func (s *Stack) use(needs ...Ability) {
+	s.t.Helper()
+	if err := s.Use(needs...); err != nil {
+		s.t.Fatal(err)
+	}
 }

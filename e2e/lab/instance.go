@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,90 +32,136 @@ type Instance struct {
 	args  []string
 
 	NATS *Network // its way to NATS
-	Kube *Gateway // its way to the apiserver; nil unless it is a patcher
+	Kube *Gateway // its way to the apiserver; nil unless it is a patcher, a child of the test
 	Log  *Log     // what it logs
 
+	http func() string // where a container's HTTP can be reached from here; nil without one
+
 	mu       sync.Mutex
-	proc     *child.Process
+	proc     process
 	expected *atomic.Bool // its exit; one for each process, since that of the last is seen when the next runs
 }
 
 // Start starts a replica of a service ([fleet.ServicePatcher] …) with flags of its own.
 func (s *Stack) Start(service string, flags ...string) *Instance {
 	s.t.Helper()
-	id := fmt.Sprintf("%s-%d", strings.TrimPrefix(service, "fleet-"), s.next())
-	i := &Instance{stack: s, name: service, id: id, NATS: s.network(), Log: newLog()}
-	i.args = []string{
-		"--nats-url", i.NATS.URL(), "--fleet", s.Fleet, "--instance", id, "--exit-with-parent",
-		"--lease-ttl", LeaseTTL.String(), "--log-level", "debug", "--kv-replicas", strconv.Itoa(s.replicas),
-		"--http-address-file", i.addressFile(),
-	}
-	if service == fleet.ServicePatcher {
-		kubeconfig := s.Kube.Kubeconfig
-		if !s.direct {
-			i.Kube = newGateway(s.t, s.Kube.Config)
-			kubeconfig = i.Kube.kubeconfig(s.t, s.dir, id)
-		}
-		i.args = append(i.args, "--kubeconfig", kubeconfig)
-	}
-	return s.launch(i, flags)
+	i := s.replica(service)
+	i.Start(flags...)
+	return i
 }
 
 // StartServices starts one replica of each service and waits until they are ready.
 func (s *Stack) StartServices() []*Instance {
 	s.t.Helper()
 	var all []*Instance
+	first := map[*Instance]*container{}
 	for _, service := range fleet.Services() {
-		all = append(all, s.Start(service))
+		i := s.replica(service)
+		all, first[i] = append(all, i), nil
 	}
+	s.start(first)
 	s.WaitReady(len(all))
 	return all
+}
+
+// replica is one of a service that was not started yet. On containers, the rest of what it is told is in
+// docker-compose.yml.
+func (s *Stack) replica(service string) *Instance {
+	s.t.Helper()
+	i := s.instance(service, strings.TrimPrefix(service, "fleet-"))
+	i.args = []string{
+		"--fleet", s.Fleet, "--instance", i.id,
+		"--lease-ttl", LeaseTTL.String(), "--log-level", "debug", "--kv-replicas", strconv.Itoa(s.replicas),
+	}
+	if s.project != nil {
+		return i
+	}
+	i.args = append(i.args, "--nats-url", i.NATS.URL(), "--exit-with-parent", "--http-address-file", i.addressFile())
+	if service == fleet.ServicePatcher {
+		kubeconfig := s.Kube.Kubeconfig
+		if !s.direct {
+			i.Kube = newGateway(s.t, s.Kube.Config)
+			kubeconfig = i.Kube.kubeconfig(s.t, s.dir, i.id)
+		}
+		i.args = append(i.args, "--kubeconfig", kubeconfig)
+	}
+	return i
 }
 
 // StartDevices starts simulated devices dev-0001 … with flags of their own.
 func (s *Stack) StartDevices(n int, flags ...string) *Instance {
 	s.t.Helper()
-	id := fmt.Sprintf("sim-%d", s.next())
-	i := &Instance{stack: s, name: "fleet-sim", id: id, NATS: s.network(), Log: newLog()}
+	i := s.instance("fleet-sim", "sim")
 	i.args = []string{
-		"--nats-url", i.NATS.URL(), "--devices", fmt.Sprint(n), "--prefix", "dev-", "--exit-with-parent",
+		"--devices", fmt.Sprint(n), "--prefix", "dev-",
 		"--label-cycle", "region=north,east,south,west", "--label-cycle", "arch=arm64,amd64",
-		"--data-dir", filepath.Join(s.dir, "devices"),
 	}
-	return s.launch(i, flags)
-}
-
-func (s *Stack) next() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.instances) + 1
-}
-
-func (s *Stack) launch(i *Instance, flags []string) *Instance {
-	s.t.Helper()
-	s.mu.Lock()
-	s.instances = append(s.instances, i)
-	s.mu.Unlock()
+	if s.project != nil {
+		i.args = append(i.args, "--data-dir", "/var/lib/fleet/devices")
+	} else {
+		i.args = append(i.args, "--nats-url", i.NATS.URL(), "--exit-with-parent", "--data-dir", filepath.Join(s.dir, "devices"))
+	}
 	i.Start(flags...)
 	return i
 }
 
+// instance is one that was not started yet: "patcher-1".
+func (s *Stack) instance(name, id string) *Instance {
+	i := &Instance{stack: s, name: name, NATS: s.network(), Log: newLog()}
+	if s.project != nil {
+		i.NATS.wall = &wall{t: s.t, port: natsPort, of: func() *container { return i.process().(*container) }}
+		i.http = sync.OnceValue(func() string { return forward(s.t, i.dial) })
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.instances = append(s.instances, i)
+	i.id = fmt.Sprintf("%s-%d", id, len(s.instances))
+	return i
+}
+
+// natsPort is where NATS listens in its container.
+const natsPort = 4222
+
 // Start starts the process again, with the flags it had and more, which win.
 func (i *Instance) Start(flags ...string) {
 	i.stack.t.Helper()
-	i.args = append(i.args, flags...)
-	_ = os.Remove(i.addressFile()) // of the process before
-	log := openLog(i.stack.t, i.stack.dir, i.id)
-	out := logWriter{i.Log, log}
-	proc, err := child.Start(child.Spec{
-		Name: i.id, Path: filepath.Join(i.stack.own, i.name), Args: i.args, Stdout: out, Stderr: out,
-		Env: append(service.WithoutSettings(os.Environ()), "GORACE=halt_on_error=1"), // a race ends the process
-	})
-	if err != nil {
-		i.stack.t.Fatalf("start %s ('make e2e' builds it): %v", i.name, err)
+	last, _ := i.process().(*container)
+	if len(flags) > 0 {
+		last = nil // a container cannot be given other flags
 	}
-	i.mu.Lock()
+	i.args = append(i.args, flags...)
+	i.stack.start(map[*Instance]*container{i: last})
+}
+
+// start starts processes side by side: containers take their time. Each is given its last container, if it is to be
+// started again.
+func (s *Stack) start(last map[*Instance]*container) {
+	s.t.Helper()
+	var begun sync.WaitGroup
+	var failed atomic.Bool
+	for i, container := range last {
+		_ = os.Remove(i.addressFile()) // of the process before
+		log := openLog(s.t, s.dir, i.id)
+		begun.Go(func() {
+			proc, err := i.begin(container, logWriter{i.Log, log})
+			if err != nil {
+				s.t.Errorf("start %s ('make e2e' builds it): %v", i.name, err)
+				failed.Store(true)
+				return
+			}
+			i.begins(proc, log)
+		})
+	}
+	begun.Wait()
+	if failed.Load() {
+		s.t.FailNow()
+	}
+}
+
+// begins takes note of a process that was started.
+func (i *Instance) begins(proc process, log *os.File) {
 	expected := &atomic.Bool{}
+	i.mu.Lock()
 	i.proc, i.expected = proc, expected
 	i.mu.Unlock()
 	i.stack.note(record.Event{Process: &record.Process{
@@ -123,6 +171,20 @@ func (i *Instance) Start(flags ...string) {
 		<-proc.Done()
 		_ = log.Close()
 		i.exited(proc, expected.Load())
+	})
+}
+
+// begin starts a child process or a container, the last one again if there is one.
+func (i *Instance) begin(last *container, out io.Writer) (process, error) {
+	if last != nil {
+		return last.again(out)
+	}
+	if i.stack.project != nil {
+		return i.stack.project.start(i.name, i.id, i.args, out)
+	}
+	return child.Start(child.Spec{
+		Name: i.id, Path: filepath.Join(i.stack.own, i.name), Args: i.args, Stdout: out, Stderr: out,
+		Env: append(service.WithoutSettings(os.Environ()), "GORACE=halt_on_error=1"), // a race ends the process
 	})
 }
 
@@ -197,12 +259,31 @@ func (i *Instance) addressFile() string { return filepath.Join(i.stack.dir, i.id
 func (i *Instance) HTTP() string {
 	i.stack.t.Helper()
 	var address string
-	i.stack.Eventually(20*time.Second, i.id+" serves HTTP", func(context.Context) error {
-		text, err := os.ReadFile(i.addressFile())
-		address = strings.TrimSpace(string(text))
+	i.stack.Eventually(20*time.Second, i.id+" serves HTTP", func(ctx context.Context) (err error) {
+		if i.http != nil { // which takes connections whether anybody serves or not
+			conn, err := i.dial()
+			if err != nil {
+				return err
+			}
+			_ = conn.Close()
+		}
+		address, err = i.address()
 		return err
 	})
 	return address
+}
+
+// kubePort is where k3s listens in its container.
+const kubePort = 6443
+
+// APIConnections is how often a patcher has connected to the apiserver, or tried to: on containers, since it was asked
+// for the first time.
+func (i *Instance) APIConnections() int {
+	i.stack.t.Helper()
+	if i.Kube != nil {
+		return i.Kube.Accepted()
+	}
+	return i.NATS.wall.dialed(kubePort)
 }
 
 // ID is the instance name that the service uses in leases and health.
@@ -214,7 +295,18 @@ func (i *Instance) Service() string { return i.name }
 // Pid is the id of the process that was started last.
 func (i *Instance) Pid() int { return i.process().Pid() }
 
-func (i *Instance) process() *child.Process {
+// Container is the id of the container that was started last, "" without one.
+func (i *Instance) Container() string {
+	if c, ok := i.process().(*container); ok {
+		return c.id
+	}
+	return ""
+}
+
+// dial connects to where the service in the container serves HTTP.
+func (i *Instance) dial() (net.Conn, error) { return dialInside(i.Pid(), "127.0.0.1:8080") }
+
+func (i *Instance) process() process {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.proc
@@ -224,7 +316,7 @@ func (i *Instance) note(kind record.ProcessKind) {
 	i.stack.note(record.Event{Process: &record.Process{Kind: kind, Service: i.name, Instance: i.id}})
 }
 
-func (i *Instance) exited(proc *child.Process, expected bool) {
+func (i *Instance) exited(proc process, expected bool) {
 	e := &record.Process{Kind: record.ProcessExited, Service: i.name, Instance: i.id, Expected: expected}
 	if err := proc.Err(); err != nil {
 		e.Exit = err.Error()
@@ -240,10 +332,20 @@ func (i *Instance) signalled(what string, err error) {
 }
 
 func (i *Instance) end() {
+	if i.process() == nil {
+		return // it could not be started
+	}
 	i.Log.Free()
 	if i.Running() {
 		i.ExpectExit()
 		_ = i.process().Kill()
+	}
+	if id := i.Container(); id != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+		defer cancel()
+		if _, err := docker(ctx, "rm", "--force", id); err != nil {
+			i.stack.t.Errorf("remove the container of %s: %v", i.id, err)
+		}
 	}
 }
 
@@ -297,7 +399,7 @@ func (s *Stack) Holder(service string) *Instance {
 	s.Eventually(30*time.Second, "a lease holder of "+service, func(ctx context.Context) error {
 		for _, h := range s.Health(ctx) {
 			if h.Service == service && h.Lease != nil && h.Lease.Held {
-				holder = s.instance(h.Instance)
+				holder = s.started(h.Instance)
 				return nil
 			}
 		}
@@ -306,7 +408,7 @@ func (s *Stack) Holder(service string) *Instance {
 	return holder
 }
 
-func (s *Stack) instance(id string) *Instance {
+func (s *Stack) started(id string) *Instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.instances {

@@ -2,8 +2,8 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,15 +32,20 @@ type node struct {
 	stack *Stack
 	name  string
 	port  int
-	proc  *child.Process
+	files string // where its store is on this machine
+	proc  process
 }
 
 func startNATS(t testing.TB, s *Stack, o Options) *NATS {
 	t.Helper()
+	if s.project != nil {
+		return s.natsContainers(o)
+	}
 	n := &NATS{t: t}
 	var routes []string
 	for i := range max(o.Nodes, 1) {
-		nd := &node{stack: s, name: fmt.Sprintf("nats-%d", i+1), port: FreePort(t)}
+		name := fmt.Sprintf("nats-%d", i+1)
+		nd := &node{stack: s, name: name, port: FreePort(t), files: filepath.Join(s.dir, name)}
 		n.nodes = append(n.nodes, nd)
 		nd.configure(fmt.Sprintf("server_name: %s\nlisten: \"127.0.0.1:%d\"\n", nd.name, nd.port))
 		routes = append(routes, fmt.Sprintf("127.0.0.1:%d", FreePort(t)))
@@ -58,6 +63,7 @@ func startNATS(t testing.TB, s *Stack, o Options) *NATS {
 // RestartWithJetStream restarts all servers with JetStream on the stores that they had, or without it.
 func (n *NATS) RestartWithJetStream(on bool) {
 	n.t.Helper()
+	n.nodes[0].stack.use(Config)
 	n.Kill()
 	n.configure(on)
 	n.Start()
@@ -69,7 +75,7 @@ func (n *NATS) configure(jetStream bool) {
 	for _, nd := range n.nodes {
 		line := "jetstream: disabled\n"
 		if jetStream {
-			line = fmt.Sprintf("jetstream { store_dir: %q }\n", nd.store())
+			line = fmt.Sprintf("jetstream { store_dir: %q }\n", nd.files)
 		}
 		nd.configure(line)
 	}
@@ -89,8 +95,6 @@ func (nd *node) configure(lines string) {
 	}
 }
 
-func (nd *node) store() string { return filepath.Join(nd.stack.dir, nd.name) }
-
 func (nd *node) note(kind record.ProcessKind) {
 	nd.stack.note(record.Event{Process: &record.Process{Kind: kind, Service: "nats-server", Instance: nd.name}})
 }
@@ -100,10 +104,13 @@ func (nd *node) conf() string { return filepath.Join(nd.stack.dir, nd.name+".con
 func (nd *node) address() string { return fmt.Sprintf("127.0.0.1:%d", nd.port) }
 
 // URL is where clients connect: all servers, separated by commas.
-func (n *NATS) URL() string {
+func (n *NATS) URL() string { return n.addresses(n.nodes[0].user()) }
+
+// addresses are the URLs of all servers for a user, "" or "name:password@".
+func (n *NATS) addresses(user string) string {
 	var urls []string
 	for _, nd := range n.nodes {
-		urls = append(urls, "nats://"+nd.address())
+		urls = append(urls, "nats://"+user+nd.address())
 	}
 	return strings.Join(urls, ",")
 }
@@ -123,10 +130,7 @@ func (nd *node) start() {
 	t := nd.stack.t
 	t.Helper()
 	log := openLog(t, nd.stack.dir, nd.name)
-	proc, err := child.Start(child.Spec{
-		Name: nd.name, Path: filepath.Join(nd.stack.bin, "nats-server"), Args: []string{"-c", nd.conf()},
-		Env: os.Environ(), Stdout: log, Stderr: log,
-	})
+	proc, err := nd.begin(log)
 	if err != nil {
 		t.Fatalf("start nats-server (run 'make peers' first): %v", err)
 	}
@@ -135,12 +139,23 @@ func (nd *node) start() {
 	t.Cleanup(func() { _ = log.Close() })
 }
 
+// begin starts a child process, or the server's container again.
+func (nd *node) begin(log *os.File) (process, error) {
+	if last, ok := nd.proc.(*container); ok {
+		return last.again(log)
+	}
+	return child.Start(child.Spec{
+		Name: nd.name, Path: filepath.Join(nd.stack.bin, "nats-server"), Args: []string{"-c", nd.conf()},
+		Env: os.Environ(), Stdout: log, Stderr: log,
+	})
+}
+
 func (nd *node) await() {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		c, err := net.DialTimeout("tcp", nd.address(), time.Second)
+		nc, err := nats.Connect("nats://" + nd.user() + nd.address()) // a port of the engine takes connections without a server
 		if err == nil {
-			_ = c.Close()
+			nc.Close()
 			return
 		}
 		if time.Now().After(deadline) {
@@ -192,7 +207,11 @@ func (n *NATS) Nodes() int { return len(n.nodes) }
 func (n *NATS) WipeStore() {
 	n.t.Helper()
 	for _, nd := range n.nodes {
-		if err := os.RemoveAll(nd.store()); err != nil {
+		files, err := filepath.Glob(filepath.Join(nd.files, "*")) // the directory itself may be a volume
+		for _, f := range files {
+			err = errors.Join(err, os.RemoveAll(f))
+		}
+		if err != nil {
 			n.t.Fatalf("wipe the store of %s: %v", nd.name, err)
 		}
 	}
@@ -203,7 +222,7 @@ func (n *NATS) Backup() string {
 	n.t.Helper()
 	dir := n.t.TempDir()
 	for _, nd := range n.nodes {
-		if err := os.CopyFS(filepath.Join(dir, nd.name), os.DirFS(nd.store())); err != nil {
+		if err := os.CopyFS(filepath.Join(dir, nd.name), os.DirFS(nd.files)); err != nil {
 			n.t.Fatalf("copy the store of %s: %v", nd.name, err)
 		}
 	}
@@ -215,7 +234,7 @@ func (n *NATS) RestoreStream(backup, bucket string) {
 	n.t.Helper()
 	path := filepath.Join("jetstream", "$G", "streams", fleet.StreamName(bucket))
 	for _, nd := range n.nodes {
-		now, old := filepath.Join(nd.store(), path), filepath.Join(backup, nd.name, path)
+		now, old := filepath.Join(nd.files, path), filepath.Join(backup, nd.name, path)
 		err := os.RemoveAll(now)
 		if err == nil {
 			err = os.CopyFS(now, os.DirFS(old))
@@ -235,6 +254,11 @@ func (n *NATS) end() {
 			_ = nd.proc.Kill()
 		}
 	}
+	if p := n.nodes[0].stack.project; p != nil {
+		if err := p.removeNATS(); err != nil {
+			n.t.Errorf("remove the containers of NATS: %v", err)
+		}
+	}
 }
 
 func (n *NATS) conn() *nats.Conn {
@@ -248,7 +272,7 @@ func (n *NATS) conn() *nats.Conn {
 // connect opens a connection that lasts over restarts of the servers, until the stack ends.
 func (n *NATS) connect() *nats.Conn {
 	n.t.Helper()
-	nc, err := nats.Connect(n.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Name("lab"))
+	nc, err := nats.Connect(n.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.Name("lab"), nats.IgnoreDiscoveredServers())
 	if err != nil {
 		n.t.Fatalf("connect to nats-server: %v", err)
 	}

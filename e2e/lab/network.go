@@ -7,18 +7,21 @@ import (
 	"harmony.dev/fleet/fleettest/proxy"
 )
 
-// Network is the way of one process to NATS: a proxy in front of each server. What is done to it befalls
-// that process alone.
+// Network is the way of one process to NATS: a proxy in front of each server, or the network of its container.
+// What is done to it befalls that process alone.
 type Network struct {
+	stack   *Stack
 	proxies []*proxy.Proxy
 	direct  string // instead of proxies, where time is measured
+	wall    *wall  // instead of proxies, around a container
 }
 
 func (s *Stack) network() *Network {
+	n := &Network{stack: s}
 	if s.direct {
-		return &Network{direct: s.NATS.URL()}
+		n.direct = s.NATS.URL()
+		return n
 	}
-	n := &Network{}
 	for _, nd := range s.NATS.nodes {
 		n.proxies = append(n.proxies, proxy.New(s.t, nd.address()))
 	}
@@ -38,16 +41,18 @@ func (n *Network) URL() string {
 }
 
 // Cut ends its connections; it may connect again at once.
-func (n *Network) Cut() { n.each((*proxy.Proxy).Cut) }
+func (n *Network) Cut() { n.either((*wall).cut, (*proxy.Proxy).Cut) }
 
 // Refuse ends its connections and takes no new ones until Accept.
-func (n *Network) Refuse() { n.each((*proxy.Proxy).Refuse) }
+func (n *Network) Refuse() { n.either((*wall).refuse, (*proxy.Proxy).Refuse) }
 
 // Accept takes connections again.
-func (n *Network) Accept() { n.each((*proxy.Proxy).Accept) }
+func (n *Network) Accept() { n.either((*wall).accept, (*proxy.Proxy).Accept) }
 
-// Swallow drops all that is sent, both ways, without a word, while on.
-func (n *Network) Swallow(on bool) { n.each(func(p *proxy.Proxy) { p.Swallow(on) }) }
+// Swallow drops all that is sent, both ways, without a word, while on. A container is taken off its network.
+func (n *Network) Swallow(on bool) {
+	n.either(func(w *wall) { w.swallow(on) }, func(p *proxy.Proxy) { p.Swallow(on) })
+}
 
 // Delay holds everything up for so long, both ways.
 func (n *Network) Delay(d time.Duration) { n.each(func(p *proxy.Proxy) { p.Delay(d) }) }
@@ -67,14 +72,30 @@ func (n *Network) Watch(sent, answered func([]byte)) {
 }
 
 // Listen keeps what the process and its servers say from now on. It takes the place of Watch.
-func (n *Network) Listen() *proxy.Conversation { return proxy.Listen(n.proxies...) }
+func (n *Network) Listen() *proxy.Conversation {
+	n.stack.use(Proxies)
+	return proxy.Listen(n.proxies...)
+}
 
 // Filter is Watch for functions that say what to pass on, see [proxy.Proxy.Filter].
 func (n *Network) Filter(sent, answered func([]byte) bool) {
 	n.each(func(p *proxy.Proxy) { p.Filter(sent, answered) })
 }
 
+func (n *Network) either(container func(*wall), process func(*proxy.Proxy)) {
+	n.stack.use(Cuts)
+	if n.wall != nil {
+		container(n.wall)
+		return
+	}
+	for _, p := range n.proxies {
+		process(p)
+	}
+}
+
+// each is for what only a proxy can do.
 func (n *Network) each(f func(*proxy.Proxy)) {
+	n.stack.use(Proxies)
 	for _, p := range n.proxies {
 		f(p)
 	}

@@ -13,11 +13,11 @@ import (
 
 // Probe asks an instance of a service how it is, by HTTP: also while it has no way to NATS.
 func (i *Instance) Probe(ctx context.Context) (h fleet.Health, err error) {
-	address, err := os.ReadFile(i.addressFile())
+	address, err := i.address()
 	if err != nil {
 		return h, fmt.Errorf("find where %s listens: %w", i.id, err)
 	}
-	url := "http://" + strings.TrimSpace(string(address)) + "/readyz"
+	url := "http://" + address + "/readyz"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return h, err
@@ -28,4 +28,13 @@ func (i *Instance) Probe(ctx context.Context) (h fleet.Health, err error) {
 	}
 	defer resp.Body.Close()
 	return h, json.NewDecoder(resp.Body).Decode(&h)
+}
+
+// address is where the instance serves HTTP, if it does yet.
+func (i *Instance) address() (string, error) {
+	if i.http != nil {
+		return i.http(), nil
+	}
+	text, err := os.ReadFile(i.addressFile())
+	return strings.TrimSpace(string(text)), err
 }

@@ -26,7 +26,7 @@ type Result struct {
 	Test       string         `json:"test"`
 	At         time.Time      `json:"at"`
 	Commit     string         `json:"commit,omitempty"` // of the product that ran
-	Stack      string         `json:"stack"`            // "processes"
+	Stack      string         `json:"stack"`            // "processes", "compose"
 	Nodes      int            `json:"nodes"`            // of NATS
 	Passed     bool           `json:"passed"`
 	Seconds    float64        `json:"seconds"` // the whole test
@@ -35,6 +35,7 @@ type Result struct {
 	Unrecorded bool           `json:"unrecorded,omitempty"` // nothing was recorded, so nothing was judged
 	Violations int            `json:"violations"`           // of invariants: wrong writes among them
 	Sometimes  map[string]int `json:"sometimes"`            // how often each fault path was reached
+	Needs      []Ability      `json:"needs,omitempty"`      // what the test needed of its stack
 }
 
 // Measure is a time that a scenario measured.
@@ -110,9 +111,10 @@ func (s *Stack) report(recording record.Recording, violations int) {
 		return
 	}
 	r := Result{
-		Test: s.t.Name(), At: time.Now().UTC(), Commit: os.Getenv(commitVariable), Stack: stackKind, Nodes: s.replicas, Passed: !s.t.Failed(),
+		Test: s.t.Name(), At: time.Now().UTC(), Commit: os.Getenv(commitVariable), Stack: s.Kind(), Nodes: s.replicas, Passed: !s.t.Failed(),
 		Seconds: time.Since(s.began).Seconds(), Measured: s.measured, Faults: []string{},
 		Unrecorded: s.recorder == nil, Violations: violations, Sometimes: invariant.Sometimes(recording),
+		Needs: s.used,
 	}
 	for _, e := range recording {
 		if e.Fault != nil && !e.Fault.Healed {

@@ -22,8 +22,14 @@ import (
 // takes seconds.
 const LeaseTTL = 3 * time.Second
 
-// stackKind is which kind of stack this package runs, as recordings name it.
-const stackKind = "processes"
+// stackVariable says which kind of stack tests run on; without it processes.
+const stackVariable = "E2E_STACK"
+
+// The kinds of stacks, as recordings name them.
+const (
+	kindProcesses = "processes"
+	kindCompose   = "compose" // the containers of docker-compose.yml
+)
 
 // Stack is everything that one test runs against.
 type Stack struct {
@@ -34,13 +40,15 @@ type Stack struct {
 	direct bool   // no proxies
 	began  time.Time
 
+	project *Project // what the stack runs in; nil: processes
+
 	replicas int // of buckets
 
 	Fleet string // the namespace
 	NATS  *NATS
 	API   *API
 	Kube  *kubetest.Server // shared by all tests of the package …
-	Own   *kubetest.Own    // … or, with Options.OwnKube, this test's own
+	Own   OwnKube          // … or, with Options.OwnKube, this test's own
 
 	recorder *record.Recorder // nil: nothing is recorded
 	watchers sync.WaitGroup   // of processes
@@ -48,6 +56,16 @@ type Stack struct {
 	mu        sync.Mutex
 	instances []*Instance
 	measured  []Measure
+	used      []Ability
+}
+
+// OwnKube is a Kubernetes API that a test may kill, start again on the store it had, and give back an older store.
+// Whatever fails is fatal to the test.
+type OwnKube interface {
+	Kill()
+	Start()
+	Backup() string // of one that was killed: where to
+	Restore(backup string)
 }
 
 // Options say how a stack differs from the usual one: one NATS server with JetStream, binaries with the race
@@ -68,13 +86,10 @@ func New(t testing.TB, o Options) *Stack {
 	if o.Shipped {
 		s.own = s.bin
 	}
-	if o.OwnKube {
-		s.Own = kubetest.StartOwn(t)
-		s.Kube = s.Own.Server
-	} else {
-		s.Kube = kubetest.KubeAPI(t)
+	s.kube(o)
+	if s.project == nil {
+		s.Kube.ApplyCRDs(t, filepath.Join(root, "deploy", "crds"))
 	}
-	s.Kube.ApplyCRDs(t, filepath.Join(root, "deploy", "crds"))
 	s.Fleet = s.Kube.Namespace(t)
 	s.API = newAPI(t, s.Kube.Kubeconfig, s.Fleet)
 	s.NATS = startNATS(t, s, o)
@@ -83,6 +98,34 @@ func New(t testing.TB, o Options) *Stack {
 	}
 	t.Cleanup(s.stop)
 	return s
+}
+
+// kube finds the stack's Kubernetes API, and what kind of stack it is.
+func (s *Stack) kube(o Options) {
+	s.t.Helper()
+	switch kind := os.Getenv(stackVariable); {
+	case kind == kindCompose:
+		s.project = compose(s.t)
+		s.Kube = s.project.kube
+		if o.OwnKube {
+			s.Own = &ownK3s{t: s.t, project: s.project}
+		}
+	case kind != "" && kind != kindProcesses:
+		s.t.Fatalf("%s=%s: the kinds of stacks are %s and %s", stackVariable, kind, kindProcesses, kindCompose)
+	case o.OwnKube:
+		own := kubetest.StartOwn(s.t)
+		s.Own, s.Kube = own, own.Server
+	default:
+		s.Kube = kubetest.KubeAPI(s.t)
+	}
+}
+
+// Kind is which kind of stack it is, as recordings name it.
+func (s *Stack) Kind() string {
+	if s.project != nil {
+		return kindCompose
+	}
+	return kindProcesses
 }
 
 // stop judges the recording, and ends what the test left running, newest first.
@@ -137,12 +180,12 @@ func (s *Stack) note(e record.Event) {
 
 // Injected records that a fault was injected, and which buckets lose content by it. Package fault calls it.
 func (s *Stack) Injected(fault, target string, loses ...string) {
-	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: stackKind, Target: target, Loses: loses}})
+	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: s.Kind(), Target: target, Loses: loses, Containers: s.containers()}})
 }
 
 // Healed records that a fault was healed.
 func (s *Stack) Healed(fault, target string) {
-	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: stackKind, Target: target, Healed: true}})
+	s.note(record.Event{Fault: &record.Fault{Name: fault, Stack: s.Kind(), Target: target, Healed: true, Containers: s.containers()}})
 }
 
 // Acked records that the server acknowledged a write of the scenario's own.

@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,12 +19,43 @@ func (s *Stack) Kubectl(ctx context.Context, args ...string) (string, error) {
 
 // NATSCommand runs the public nats command against the stack's server.
 func (s *Stack) NATSCommand(ctx context.Context, args ...string) (string, error) {
-	return s.command(ctx, "nats", append([]string{"--server", s.NATS.URL()}, args...))
+	flags := []string{"--server", s.NATS.URL()}
+	if s.project != nil {
+		flags = []string{"--context", s.adminContext()}
+	}
+	return s.command(ctx, "nats", append(flags, args...))
 }
 
 // FleetCommand runs the product's own command line against the stack.
 func (s *Stack) FleetCommand(ctx context.Context, args ...string) (string, error) {
-	return s.command(ctx, "fleet", append([]string{"--nats-url", s.NATS.URL()}, args...))
+	flags := []string{"--nats-url", s.NATS.URL()}
+	if s.project != nil {
+		flags = []string{"--nats-context", s.adminContext()}
+	}
+	return s.command(ctx, "fleet", append(flags, args...))
+}
+
+// adminContext is the shipped context for people, with the ports of the project: where a server has users, commands
+// are told so by a file, since what they print has no password.
+func (s *Stack) adminContext() string {
+	s.t.Helper()
+	context := map[string]string{}
+	text, err := os.ReadFile(filepath.Join(s.project.root, "deploy", "compose", "secrets", "admin.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &context)
+	}
+	context["url"] = s.NATS.addresses("")
+	if err == nil {
+		text, err = json.Marshal(context)
+	}
+	file := filepath.Join(s.dir, "admin.json")
+	if err == nil {
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		s.t.Fatalf("write a NATS context: %v", err)
+	}
+	return file
 }
 
 // command runs a program with a home of its own, so that no configuration of the machine plays a part.

@@ -152,6 +152,8 @@ type Fault struct {
 	Target string   `json:"target,omitempty"` // what it was done to: an instance with its pid, a bucket
 	Healed bool     `json:"healed,omitempty"`
 	Loses  []string `json:"loses,omitempty"` // the buckets whose content changes without an operation that shows it
+
+	Containers map[string]string `json:"containers,omitempty"` // on a stack of containers: the ids of all that there are, by instance
 }
 
 // Ack is a write by the scenario itself that the server acknowledged.

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -55,6 +56,28 @@ func Scenarios(dir string) ([]Scenario, error) {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), strings.Compare(a.Test, b.Test))
 	})
 	return out, nil
+}
+
+// testFunction is the first line of a test.
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+
+// Tests returns the names of all tests in a directory.
+func Tests(dir string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range testFunction.FindAllStringSubmatch(string(text), -1) {
+			names = append(names, m[1])
+		}
+	}
+	return names, nil
 }
 
 func scenario(fn *ast.FuncDecl, file string) (Scenario, error) {

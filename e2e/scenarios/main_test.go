@@ -11,10 +11,9 @@ import (
 
 	"harmony.dev/e2e/lab"
 	"harmony.dev/fleet"
-	"harmony.dev/fleet/fleettest/kubetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 
 // region selects simulated devices: each name stands for every fourth.
 func region(names ...string) fleet.Selector {

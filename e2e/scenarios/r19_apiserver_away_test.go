@@ -252,13 +252,13 @@ func TestR19_ApiserverKilled(t *testing.T) {
 	before := s.AtRest()
 
 	t.Run("for_10_s", func(t *testing.T) {
-		connections := a.patcher.Kube.Accepted()
+		connections := a.patcher.APIConnections()
 		fault.Inject(s, fault.APIKill{})
 		gone := time.Now()
 		a.patcherSays("APIUnreachable")
 		a.devicesGoOn()
 		a.lasts(t, "APIUnreachable", gone.Add(10*time.Second))
-		if asked := a.patcher.Kube.Accepted() - connections; asked > 40 {
+		if asked := a.patcher.APIConnections() - connections; asked > 40 {
 			t.Errorf("%d connections in 10 s", asked)
 		}
 		fault.Heal(s, fault.APIKill{})

@@ -7,9 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,19 +31,15 @@ type braked struct {
 	*lab.Stack
 	t           *testing.T
 	reconcilers []*lab.Instance
-	addresses   map[string]string // of the reconcilers: instance to file with its HTTP address
 }
 
 // newBraked starts one patcher, one aggregator and so many reconcilers.
 func newBraked(t *testing.T, o lab.Options, reconcilers int) *braked {
-	s := &braked{Stack: lab.New(t, o), t: t, addresses: map[string]string{}}
+	s := &braked{Stack: lab.New(t, o), t: t}
 	s.Start(fleet.ServicePatcher)
 	s.Start(fleet.ServiceAggregator, quickAggregator...)
-	for n := range reconcilers {
-		file := filepath.Join(s.Dir(), fmt.Sprintf("reconciler-%d.http", n))
-		i := s.Start(fleet.ServiceReconciler, append(quickBrake, "--http-address-file", file)...)
-		s.reconcilers = append(s.reconcilers, i)
-		s.addresses[i.ID()] = file
+	for range reconcilers {
+		s.reconcilers = append(s.reconcilers, s.Start(fleet.ServiceReconciler, quickBrake...))
 	}
 	s.WaitReady(2 + reconcilers)
 	return s
@@ -142,11 +136,7 @@ func (s *braked) heldInHealth(ctx context.Context, h fleet.Hold) error {
 }
 
 func (s *braked) heldInMetrics(ctx context.Context, deletes int) error {
-	address, err := os.ReadFile(s.addresses[s.Holder(fleet.ServiceReconciler).ID()])
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+strings.TrimSpace(string(address))+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Holder(fleet.ServiceReconciler).HTTP()+"/metrics", nil)
 	if err != nil {
 		return err
 	}

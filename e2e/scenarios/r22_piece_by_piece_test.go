@@ -62,7 +62,6 @@ func TestR22_LostPieceByPiece(t *testing.T) {
 	first := s.Holder(fleet.ServiceReconciler)
 	fault.Inject(s.Stack, fault.Kill{first})
 	s.WaitReady(3)
-	delete(s.addresses, first.ID())
 	fault.Inject(s.Stack, fault.Vanish{Kind: fleet.KindDevice, Names: shelves(11, 15)})
 	lost = time.Now()
 	hold := s.held(4, []string{"all"}, nil)

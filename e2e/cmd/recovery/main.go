@@ -2,7 +2,10 @@
 //
 //	recovery update RESULTS COMMIT   sum results up into docs/recovery.json, and write docs/recovery.md
 //	recovery check                   docs/recovery.md is what the tests and docs/recovery.json say
-//	recovery reached RESULTS         every fault path was reached in these results
+//	recovery reached RESULTS         every fault path was reached in these results of all tests on processes, and
+//	                                 the list of what does not run on containers is what they needed
+//	recovery skip                    the tests of that list, for go test -skip
+//	recovery containers RESULTS CMD  say which scenarios passed on containers, in the results too; fewer than 15 fail
 //
 // It runs in the root of the repository.
 package main
@@ -14,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"harmony.dev/e2e/lab"
 	"harmony.dev/e2e/report"
@@ -23,7 +27,11 @@ const (
 	summaryFile = "docs/recovery.json"
 	document    = "docs/recovery.md"
 	sources     = "e2e/scenarios"
+	exceptions  = sources + "/not-on-compose.txt"
 )
+
+// leastOnContainers is how many of the 24 scenarios have to pass on containers.
+const leastOnContainers = 15
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -39,9 +47,13 @@ func run(args []string) error {
 	case len(args) == 1 && args[0] == "check":
 		return check()
 	case len(args) == 2 && args[0] == "reached":
-		return reached(args[1])
+		return errors.Join(reached(args[1]), listed(args[1]))
+	case len(args) == 1 && args[0] == "skip":
+		return skip()
+	case len(args) == 3 && args[0] == "containers":
+		return containers(args[1], args[2])
 	}
-	return errors.New("usage: recovery update RESULTS COMMIT | check | reached RESULTS")
+	return errors.New("usage: recovery update RESULTS COMMIT | check | reached RESULTS | skip | containers RESULTS CMD")
 }
 
 func read(path string) (results []lab.Result, runs []lab.Run, err error) {
@@ -57,6 +69,11 @@ func update(path, commit string) error {
 	results, runs, err := read(path)
 	if err != nil {
 		return err
+	}
+	for _, r := range results {
+		if r.Stack != "processes" {
+			return fmt.Errorf("%s ran on %s: the table is of processes", r.Test, r.Stack)
+		}
 	}
 	before, err := summary()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -110,6 +127,66 @@ func reached(path string) error {
 	}
 	fmt.Println("every fault path was reached")
 	return nil
+}
+
+func readExceptions() ([]report.Exception, error) {
+	f, err := os.Open(exceptions)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	return report.Exceptions(f)
+}
+
+func skip() error {
+	list, err := readExceptions()
+	if err != nil {
+		return err
+	}
+	fmt.Println(report.Pattern(list))
+	return nil
+}
+
+func listed(path string) error {
+	results, _, err := read(path)
+	if err != nil {
+		return err
+	}
+	list, err := readExceptions()
+	if err != nil {
+		return err
+	}
+	tests, err := report.Tests(sources)
+	if err != nil {
+		return err
+	}
+	if err := report.CheckExceptions(list, tests, results); err != nil {
+		return fmt.Errorf("%s: %w", exceptions, err)
+	}
+	fmt.Printf("%s is what the tests needed\n", exceptions)
+	return nil
+}
+
+// containers appends a line about the run to the results.
+func containers(path, command string) error {
+	results, _, err := read(path)
+	if err != nil {
+		return err
+	}
+	numbers := report.Numbers(results)
+	run := lab.Run{
+		Name: "containers", At: time.Now().UTC(), Commit: os.Getenv("E2E_COMMIT"), Command: command,
+		Result: fmt.Sprintf("%d of 24 scenarios, in %d tests", len(numbers), len(results)), Passed: len(numbers) >= leastOnContainers,
+	}
+	fmt.Printf("%s: %v\n", run.Result, numbers)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		err = errors.Join(json.NewEncoder(f).Encode(map[string]lab.Run{"run": run}), f.Close())
+	}
+	if err == nil && !run.Passed {
+		err = fmt.Errorf("%d have to pass on containers", leastOnContainers)
+	}
+	return err
 }
 
 func summary() (s report.Summary, err error) {

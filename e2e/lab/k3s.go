@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// ownK3s is the project's Kubernetes API in the hands of one test: tests on containers take turns.
+type ownK3s struct {
+	t       testing.TB
+	project *Project
+}
+
+// Kill implements [OwnKube]: everything in the container ends with its main process.
+func (k *ownK3s) Kill() {
+	k.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+	defer cancel()
+	_, err := docker(ctx, "update", "--restart=no", k.project.k3s)
+	if err == nil {
+		var c *container
+		if c, err = attach(k.project.k3s, func() {}); err == nil {
+			err = c.Kill()
+		}
+	}
+	if err != nil {
+		k.t.Fatalf("kill k3s: %v", err)
+	}
+}
+
+// Start implements [OwnKube], and waits until it serves.
+func (k *ownK3s) Start() {
+	k.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+	defer cancel()
+	_, err := docker(ctx, "start", k.project.k3s)
+	namespaces := k.project.kube.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
+	for err == nil {
+		if _, err = namespaces.List(ctx, metav1.ListOptions{Limit: 1}); err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			err = nil
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	k.t.Fatalf("start k3s: %v", err)
+}
+
+// Backup implements [OwnKube].
+func (k *ownK3s) Backup() string {
+	k.t.Helper()
+	backup := filepath.Join(k.t.TempDir(), "backup")
+	k.must(os.CopyFS(backup, os.DirFS(k.store())))
+	return backup
+}
+
+// Restore implements [OwnKube].
+func (k *ownK3s) Restore(backup string) {
+	k.t.Helper()
+	k.must(os.RemoveAll(k.store()))
+	k.must(os.CopyFS(k.store(), os.DirFS(backup)))
+}
+
+// store is where the API stores what it knows: etcd of the stand-in, or the database of k3s.
+func (k *ownK3s) store() string {
+	k.t.Helper()
+	root, err := k.project.volume(context.Background(), "k3s")
+	k.must(err)
+	for _, dir := range []string{"server/etcd/data", "server/db"} {
+		if _, err := os.Stat(filepath.Join(root, dir)); err == nil {
+			return filepath.Join(root, dir)
+		}
+	}
+	k.must(fmt.Errorf("no store in %s", root))
+	return ""
+}
+
+func (k *ownK3s) must(err error) {
+	k.t.Helper()
+	if err != nil {
+		k.t.Fatalf("the store of k3s: %v", err)
+	}
+}
