@@ -101,9 +101,10 @@ RESULTS = $(or $(E2E_RESULTS),$(CURDIR)/bin/results.jsonl)
 .PHONY: e2e
 ifeq ($(E2E_STACK),compose)
 # Tests take turns: docker-compose.yml has fixed ports.
-e2e: scenario images
+e2e: scenario build images
 	@rm -f bin/results.jsonl
-	E2E_RESULTS=$(RESULTS) go test -race -count=$(COUNT) -v -timeout $(TIMEOUT) -parallel 1 -p 1 ./e2e/compose ./e2e/scenarios $(if $(S),-run '^$(SCENARIO)') -skip "$$(go run ./e2e/cmd/recovery skip)"
+	skip=$$(go run ./e2e/cmd/recovery skip); \
+	E2E_RESULTS=$(RESULTS) go test -race -count=$(COUNT) -v -timeout $(TIMEOUT) -parallel 1 -p 1 ./e2e/compose ./e2e/scenarios $(if $(S),-run '^$(SCENARIO)') -skip "$$skip"
 	$(if $(S),,@go run ./e2e/cmd/recovery containers $(RESULTS) 'E2E_STACK=compose make e2e')
 else
 e2e: scenario race ## run the scenarios on real processes (S=R06: one; COUNT=n: n times; SEED=n: again; E2E_STACK=compose: on containers)

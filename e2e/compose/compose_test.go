@@ -226,21 +226,22 @@ func (s *stack) instances(n int) {
 func (s *stack) versions(t *testing.T) {
 	for _, service := range fleet.Services() {
 		image := "harmony-fleet/" + strings.TrimPrefix(service, "fleet-") + ":devel"
-		said := s.must(lab.Docker(t.Context(), "run", "--rm", "--network", "none", image, "--version"))
+		prints := s.must(lab.Docker(t.Context(), "run", "--rm", "--network", "none", image, "--version"))
 		label := s.must(lab.Docker(t.Context(), "image", "inspect", "--format", `{{index .Config.Labels "org.opencontainers.image.version"}}`, image))
 		h, err := rpc.Call[struct{}, fleet.Health](t.Context(), s.nc, fleet.HealthEndpoint(service), struct{}{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if label == "" || !strings.HasSuffix(said, " "+label) || h.Version != label {
-			t.Errorf("%s: the binary says %q, its image %q, health %q", service, said, label, h.Version)
+		if label == "" || !strings.HasSuffix(prints, " "+label) || h.Version != label {
+			t.Errorf("%s: the binary says %q, its image %q, health %q", service, prints, label, h.Version)
 		}
 		info, err := s.nc.RequestWithContext(t.Context(), "$SRV.INFO."+service, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(info.Data), label) {
-			t.Errorf("%s: the micro service does not say %q: %s", service, label, info.Data)
+		var said struct{ Metadata map[string]string }
+		if err := json.Unmarshal(info.Data, &said); err != nil || said.Metadata["version"] != label {
+			t.Errorf("%s: the metadata of the micro service does not say %q: %s (%v)", service, label, info.Data, err)
 		}
 	}
 }

@@ -62,8 +62,9 @@ func attach(name string, last func()) (*container, error) {
 	}
 	id, pid, _ := strings.Cut(text, " ")
 	c := &container{id: id, done: make(chan struct{})}
-	if c.pid, err = strconv.Atoi(pid); err != nil {
-		return nil, fmt.Errorf("read the process of container %s: %w", name, err)
+	if c.pid, err = strconv.Atoi(pid); err != nil || c.pid <= 0 {
+		said, _ := docker(ctx, "logs", "--tail", "5", id) // what there is of it
+		return nil, fmt.Errorf("container %s does not run (its process is %q, %w): %s", name, pid, err, said)
 	}
 	go func() {
 		defer close(c.done)
@@ -114,6 +115,9 @@ func (c *container) send(s syscall.Signal) error {
 		return nil
 	default:
 	}
+	if c.pid <= 0 {
+		return fmt.Errorf("container %.12s has no process", c.id) // 0 would be the test itself, and all that it started
+	}
 	if err := syscall.Kill(c.pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signal %s to container %.12s: %w", s, c.id, err)
 	}
@@ -151,7 +155,7 @@ func (c *container) Kill() error {
 
 // Stop has the engine stop the container, which sends SIGTERM, and waits until it has ended.
 func (c *container) Stop(ctx context.Context) error {
-	if _, err := docker(ctx, "stop", "--time", "30", c.id); err != nil {
+	if _, err := docker(ctx, "stop", "--time", "25", c.id); err != nil {
 		return err
 	}
 	<-c.done

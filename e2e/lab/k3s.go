@@ -23,7 +23,7 @@ func (k *ownK3s) Kill() {
 	k.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
-	_, err := docker(ctx, "update", "--restart=no", k.project.k3s)
+	_, err := docker(ctx, "update", "--restart=no", k.project.k3s) // else the engine starts it at once
 	if err == nil {
 		var c *container
 		if c, err = attach(k.project.k3s, func() {}); err == nil {

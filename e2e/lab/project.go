@@ -196,7 +196,7 @@ func (p *Project) Cluster(ctx context.Context, args ...string) (string, error) {
 }
 
 func (p *Project) run(ctx context.Context, files, args []string) (string, error) {
-	command := composeCommand()
+	command := append(composeCommand(), "--env-file", os.DevNull) // not what a person has set for another use
 	for _, f := range files {
 		command = append(command, "-f", f)
 	}

@@ -38,6 +38,12 @@ func TestR07_RollingReplacement(t *testing.T) {
 	web, hot := st.API.RecordStatuses("web"), st.API.RecordStatuses("hot-0")
 	fault.Inject(st.Stack, st.storm)
 	settled(t, st.Stack, "hot-0", counts(stormDevices, stormDevices, 0, 0, 0), fleet.ConditionTrue)
+	st.Eventually(10*time.Second, "the watch to have seen it", func(context.Context) error {
+		if seen := hot.All(); len(seen) == 0 || countsOf(seen[len(seen)-1].Aggregate) != counts(stormDevices, stormDevices, 0, 0, 0) {
+			return fmt.Errorf("%d statuses", len(seen))
+		}
+		return nil
+	})
 	settledAt := len(hot.All())
 
 	from := len(r.Recorded())
