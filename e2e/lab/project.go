@@ -65,8 +65,15 @@ func compose(t testing.TB) *Project {
 
 func newProject(root string) (*Project, error) {
 	dir, err := os.MkdirTemp("", projectName+"-")
-	return &Project{root: root, dir: dir}, err
+	if err != nil {
+		return nil, err
+	}
+	p := &Project{root: root, dir: dir}
+	return p, os.WriteFile(p.env(), nil, 0o600)
 }
+
+// env is an empty file of variables, in the place of that in which a person has set them for another use.
+func (p *Project) env() string { return filepath.Join(p.dir, "env") }
 
 // Shipped is the project as nobody has started it yet, for tests of the shipped files themselves. What they start is
 // taken away when the test ends.
@@ -196,7 +203,7 @@ func (p *Project) Cluster(ctx context.Context, args ...string) (string, error) {
 }
 
 func (p *Project) run(ctx context.Context, files, args []string) (string, error) {
-	command := append(composeCommand(), "--env-file", os.DevNull) // not what a person has set for another use
+	command := append(composeCommand(), "--env-file", p.env())
 	for _, f := range files {
 		command = append(command, "-f", f)
 	}
