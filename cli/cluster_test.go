@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"harmony.dev/devstack/cluster"
 	"harmony.dev/fleet"
@@ -84,7 +85,13 @@ func (n *fleetNamespace) finalizers() map[string]int {
 	return counts
 }
 
+// uninstall watches for a shorter time than it does by default, for which tests would only wait.
 func (n *fleetNamespace) uninstall(more ...string) (int, uninstalled, string) {
+	n.t.Helper()
+	return n.uninstallAsShipped(append([]string{"--quiet-for", "3s"}, more...)...)
+}
+
+func (n *fleetNamespace) uninstallAsShipped(more ...string) (int, uninstalled, string) {
 	n.t.Helper()
 	code, stdout, stderr := invoke(n.t.Context(), append([]string{"uninstall", "--namespace", n.name, "--kubeconfig", n.kube.Kubeconfig, "-o", "json", "--yes"}, more...)...)
 	var u uninstalled
@@ -114,7 +121,7 @@ func TestUninstall_TakesOffItsOwnFinalizersAndNoOthers(t *testing.T) {
 	began := time.Now()
 	code, u, stderr := n.uninstall()
 	t.Logf("1,007 resources: %s", time.Since(began).Round(time.Millisecond))
-	if code != 0 || len(u.Resources) != 2 || u.Resources[0].Released != 7 || u.Resources[0].Kept != 7 || u.Resources[1].Released != 1000 {
+	if code != 0 || len(u.Resources) != 2 || u.Resources[0].Released != 7 || u.Resources[0].Kept != 7 || u.Resources[1].Released != 1000 || u.Resources[1].Found != 1000 {
 		t.Errorf("exit %d, %+v, %s", code, u, stderr)
 	}
 	if got := n.finalizers(); got["resources"] != 1006 || got[other] != 7 || len(got) != 2 { // the one being deleted is gone
@@ -126,6 +133,46 @@ func TestUninstall_TakesOffItsOwnFinalizersAndNoOthers(t *testing.T) {
 	if code, u, stderr := n.uninstall(); code != 0 || u.Resources[1].Released != 0 || u.Resources[1].Found != 999 {
 		t.Errorf("again: exit %d, %+v, %s", code, u, stderr)
 	}
+}
+
+// refusePatches has the API refuse to change a Device, as an admission webhook would.
+func (n *fleetNamespace) refusePatches(device string) {
+	n.t.Helper()
+	name := n.name + "-refuses"
+	policy := map[string]any{
+		"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
+			"apiGroups": []any{fleet.Group}, "apiVersions": []any{"*"}, "operations": []any{"UPDATE"}, "resources": []any{fleet.ResourceDevices},
+		}}},
+		"validations": []any{map[string]any{"expression": fmt.Sprintf("object.metadata.name != %q", device), "message": "hands off"}},
+	}
+	binding := map[string]any{
+		"policyName": name, "validationActions": []any{"Deny"},
+		"matchResources": map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": n.name}}},
+	}
+	n.createPolicy("ValidatingAdmissionPolicy", "validatingadmissionpolicies", name, policy)
+	n.createPolicy("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", name, binding)
+	devices := n.kube.Dynamic.Resource(cluster.Devices).Namespace(n.name)
+	fleettest.Eventually(n.t, 30*time.Second, "the policy is in force", func() bool {
+		patch := []byte(`{"metadata":{"labels":{"a":"b"}}}`)
+		_, err := devices.Patch(n.t.Context(), device, types.MergePatchType, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		return err != nil
+	})
+}
+
+func (n *fleetNamespace) createPolicy(kind, resource, name string, spec map[string]any) {
+	n.t.Helper()
+	client := n.kube.Dynamic.Resource(schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: resource})
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": map[string]any{"name": name}, "spec": spec,
+	}}
+	if _, err := client.Create(n.t.Context(), u, metav1.CreateOptions{}); err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() {
+		if err := client.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+			n.t.Errorf("clean up: %v", err)
+		}
+	})
 }
 
 // startPatcher runs the shipped patcher on the namespace.
@@ -169,10 +216,69 @@ func TestUninstall_SaysWhenAPatcherPutsThemBack(t *testing.T) {
 	}
 }
 
+// TestUninstall_OutwaitsAStandby has a finalizer come back as late as by a patcher that has to take over the lease first.
+func TestUninstall_OutwaitsAStandby(t *testing.T) {
+	n := newFleetNamespace(t)
+	n.create(fleet.KindDevice, 1, fleet.FinalizerDesiredState)
+	devices := n.kube.Dynamic.Resource(cluster.Devices).Namespace(n.name)
+	var standby sync.WaitGroup
+	standby.Go(func() {
+		const late = 11 * time.Second // after the lease of 10 s
+		fleettest.Eventually(t, late, "the finalizer is off", func() bool { return len(n.finalizers()) == 1 })
+		time.Sleep(late)
+		patch := fmt.Appendf(nil, `{"metadata":{"finalizers":[%q]}}`, fleet.FinalizerDesiredState)
+		if _, err := devices.Patch(t.Context(), "device-0", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	code, u, stderr := n.uninstallAsShipped()
+	standby.Wait()
+	if got := n.finalizers(); code != 0 || len(got) != 1 || u.Resources[1].Released != 1 || !strings.Contains(stderr, "watching for 15s") {
+		t.Errorf("exit %d, left %v, %+v, %s", code, got, u, stderr)
+	}
+}
+
+// TestUninstall_NamesWhatRefuses has a webhook refuse one of several.
+func TestUninstall_NamesWhatRefuses(t *testing.T) {
+	n := newFleetNamespace(t)
+	n.create(fleet.KindDevice, 20, fleet.FinalizerDesiredState)
+	n.refusePatches("device-7")
+	code, u, stderr := n.uninstall()
+	devices := u.Resources[1]
+	if code != 1 || !strings.Contains(stderr, "Device device-7: ") || !strings.Contains(stderr, "hands off") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+	if devices.Found != 20 || devices.Released != 19 || devices.Left != 1 || len(devices.Refused) != 1 || devices.Refused[0].Name != "device-7" {
+		t.Errorf("%+v", devices)
+	}
+	if got := n.finalizers()[fleet.FinalizerDesiredState]; got != 1 {
+		t.Errorf("%d are left", got)
+	}
+}
+
+func TestUninstall_RefusesFlagsThatMeanNothing(t *testing.T) {
+	for args, want := range map[string]string{
+		"--scale-down a/b/c":             "--scale-down",
+		"--scale-down /patcher":          "--scale-down",
+		"--scale-down other/":            "--scale-down",
+		"--within 0s":                    "--within must be positive",
+		"--quiet-for=-1s":                "--quiet-for must not be negative",
+		"--scale-down other/patcher":     "Scale deployment other/patcher to 0",
+		"--scale-down patcher":           "Scale deployment a/patcher to 0",
+		"--quiet-for 0s --scale-down x1": "there is no terminal",
+	} {
+		kubeconfig := kubetest.KubeAPI(t).Kubeconfig
+		code, _, stderr := invoke(t.Context(), append([]string{"uninstall", "--namespace", "a", "--kubeconfig", kubeconfig}, strings.Fields(args)...)...)
+		if code != 2 || !strings.Contains(strings.ToLower(stderr), strings.ToLower(want)) {
+			t.Errorf("%s: exit %d, %s", args, code, stderr)
+		}
+	}
+}
+
 func TestUninstall_WithoutDefinitions(t *testing.T) {
 	own := kubetest.StartOwn(t)
-	code, stdout, stderr := invoke(t.Context(), "uninstall", "--namespace", "default", "--kubeconfig", own.Kubeconfig, "--yes", "--scale-down", "fleet-patcher")
-	if code != 0 || !strings.Contains(stdout, "not defined in this cluster") || !strings.Contains(stderr, "nothing to scale down") {
+	code, stdout, stderr := invoke(t.Context(), "uninstall", "--namespace", "default", "--kubeconfig", own.Kubeconfig, "--yes", "--scale-down", "fleet-patcher", "--quiet-for", "1s")
+	if code != 0 || !strings.Contains(stdout, "not defined in this cluster") || !strings.Contains(stderr, "nothing to scale down") || !strings.Contains(stderr, "watching for 1s") {
 		t.Errorf("exit %d, %s, %s", code, stdout, stderr)
 	}
 

@@ -99,7 +99,7 @@ func uninstall(t *testing.T, all objects, kubeconfig string) (output string, err
 func hooks(all objects) objects { return all.where(isHook) }
 
 // TestUninstall_LeavesNothingHanging runs what the hook runs, by the token of its account, and then deletes everything.
-// The API here serves no apps/v1, to which the command says that there is nothing to scale down.
+// No patcher runs: its Deployment has no pod.
 func TestUninstall_LeavesNothingHanging(t *testing.T) {
 	s := kubetest.KubeAPI(t)
 	s.ApplyCRDs(t, file(t, "deploy", "crds"))
@@ -121,10 +121,11 @@ func TestUninstall_LeavesNothingHanging(t *testing.T) {
 			grant(t, s, hooks(all))
 			cfg := account(t, s, r.namespace, "harmony-fleet-uninstall")
 
-			a.isReleasedBy(all, kubeconfig(t, cfg))
+			const patcher = "harmony-fleet-patcher"
+			scale := newScale(t, cfg, r.namespace, patcher, func() error { return nil })
+			a.isReleasedBy(all, kubeconfig(t, scale.config()))
 			a.deletes()
 
-			const patcher = "harmony-fleet-patcher"
 			want := withEverybody(expectedOfTheHook(c.apart), places, patcher)
 			compare(t, "the hook may", allowed(t, cfg, questions(t, s, places, patcher)), want)
 		})
@@ -138,13 +139,13 @@ func expectedOfTheHook(apart bool) []string {
 	if apart {
 		release = "release"
 	}
-	all := []string{release + ": get deployments/scale.apps" + patcher, release + ": patch deployments/scale.apps" + patcher}
+	all := []string{
+		release + ": get deployments/scale.apps" + patcher, release + ": patch deployments/scale.apps" + patcher,
+		release + ": list pods", release + ": list pods" + patcher,
+	}
 	for _, r := range []string{"deployments", "devices"} {
 		for _, verb := range []string{"list", "patch"} {
 			all = append(all, "fleet: "+verb+" "+r+group, "fleet: "+verb+" "+r+group+patcher)
-		}
-		if apart {
-			all = append(all, "release: list "+r+group, "release: list "+r+group+patcher)
 		}
 	}
 	return all
@@ -210,6 +211,11 @@ func TestUninstall_StopsThePatcherFirst(t *testing.T) {
 	if !scale.down() {
 		t.Errorf("the patcher was not scaled down: %s", out)
 	}
+	for _, said := range []string{"until its pods have ended: harmony-fleet-patcher-0 (terminating)", "watching for 3s", "no pod of the patcher is left"} {
+		if !strings.Contains(out, said) {
+			t.Errorf("it does not say %q: %s", said, out)
+		}
+	}
 	for name, finalizers := range all.finalizers() {
 		if finalizers != "" {
 			t.Errorf("%s has %s", name, finalizers)
@@ -223,6 +229,23 @@ func TestUninstall_StopsThePatcherFirst(t *testing.T) {
 	for kind, name := range map[string]string{fleet.KindDeployment: "web", fleet.KindDevice: "dev-0001"} {
 		s.Eventually(10*time.Second, name+" is gone", func(ctx context.Context) error { return s.API.Gone(ctx, kind, name) })
 	}
+}
+
+// TestUninstall_WaitsForAsLongAsAPodMayTake compares how long the hook waits with how long the patcher's pods may take to end.
+func TestUninstall_WaitsForAsLongAsAPodMayTake(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		job := as[batchv1.Job](t, v.objects.kind("Job").one(t)).Spec
+		within := time.Duration(0)
+		for _, arg := range job.Template.Spec.Containers[0].Args {
+			if text, is := strings.CutPrefix(arg, "--within="); is {
+				within, _ = time.ParseDuration(text) // 0 is too short
+			}
+		}
+		grace := time.Duration(*podsOf(t, v.objects)["patcher"].Spec.TerminationGracePeriodSeconds) * time.Second
+		if deadline := time.Duration(*job.ActiveDeadlineSeconds) * time.Second; within < grace+10*time.Second || deadline < within+30*time.Second {
+			t.Errorf("it waits for %s, a pod may take %s, and the Job %s", within, grace, deadline)
+		}
+	})
 }
 
 // TestUninstall_SaysWhatItMayNot runs the hook without its permissions.

@@ -60,7 +60,10 @@ func probe(ctx context.Context, listen string, live bool, stdout io.Writer) erro
 	if err != nil {
 		return usagef("--http-listen %q is no address: %v", listen, err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	// The instance is beside: a proxy, which the environment may name, leads somewhere else.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
 	if err != nil {
 		return &notHealthy{fmt.Sprintf("no answer: %v", errors.Unwrap(err))}
 	}

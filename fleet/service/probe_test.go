@@ -3,7 +3,11 @@ package service
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/urfave/cli/v2"
@@ -50,6 +54,21 @@ func TestProbe_SaysWhatTheInstanceSays(t *testing.T) {
 	}
 	if code, _, text := probed(t, p.addr); code != exitFailed || !strings.Contains(text, "refused") {
 		t.Errorf("dead: code %d, %q", code, text)
+	}
+}
+
+// TestProbe_AsksNoProxy runs it as a process of its own: the environment's proxy is read once.
+func TestProbe_AsksNoProxy(t *testing.T) {
+	var asked atomic.Bool
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Store(true) }))
+	defer proxy.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "probe") //nolint:gosec // it is this program
+	cmd.Env = append(os.Environ(), asService+"=1", "HTTP_PROXY="+proxy.URL, "NO_PROXY=", EnvName("http-listen")+"=instance.invalid:8080")
+	out, err := cmd.CombinedOutput()
+	if err == nil || asked.Load() || !strings.Contains(string(out), "no answer") {
+		t.Errorf("the proxy was asked: %t, %v: %s", asked.Load(), err, out)
 	}
 }
 
