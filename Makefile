@@ -113,6 +113,10 @@ e2e: scenario race ## run the scenarios on real processes (S=R06: one; COUNT=n: 
 	$(if $(S),,@go run ./e2e/cmd/recovery reached $(RESULTS))
 endif
 
+.PHONY: compose
+compose: build images ## docker-compose.yml as it is shipped, from nothing to Ready and back (needs a Docker engine)
+	go test -race -count=1 -v -timeout 20m ./e2e/compose
+
 .PHONY: sweep
 sweep: race ## kill the operator after each of its effects (SWEEP=n: after n of them; SEED=n)
 	go test -race -count=1 -v -timeout $(TIMEOUT) ./e2e/sweep
