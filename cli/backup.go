@@ -187,6 +187,8 @@ func (p *program) backUpBucket(ctx context.Context, nc *nats.Conn, dir, name str
 	if err != nil {
 		return b, "", err
 	}
+	p.sayLeftOut(name, d.LeftOut)
+	b.LeftOut = d.LeftOut.Count
 	b.Messages, b.Bytes, b.LastSequence, b.Created, b.Ended = d.Messages, d.Bytes, d.Last, d.Created, time.Now().UTC()
 	if b.Archive, err = sumFile(filepath.Join(folder, archiveFile)); err != nil {
 		return b, "", err

@@ -267,42 +267,18 @@ func TestRestore_RefusesAnotherFleetsBuckets(t *testing.T) {
 func TestRestore_FailsInTheMiddle(t *testing.T) {
 	o, url, dir := backedUp(t)
 	o.store(fleet.BucketDesiredState, "pi-9.later", `{}`, nil)
-	// The third bucket's configuration is one that the server refuses at the end: it wants more replicas than there are.
+	// The third bucket's archive is read twice while it is loaded. The first time it is whole.
 	rewritten := filepath.Join(t.TempDir(), "copy")
 	if err := os.CopyFS(rewritten, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
-	meta := filepath.Join(rewritten, fleet.BucketDeviceInfo, metaFile)
-	doc, err := os.ReadFile(meta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc = bytes.Replace(doc, []byte(`"num_replicas": 1`), []byte(`"num_replicas": 3`), 1)
-	if err := os.WriteFile(meta, doc, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	rewrite(t, rewritten, func(m *manifest) {
-		for i, b := range m.Buckets {
-			if b.Bucket == fleet.BucketDeviceInfo {
-				if m.Buckets[i].Meta, err = sumFile(meta); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	})
-	js, err := o.nc.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := js.DeleteStream("KV_device-info"); err != nil { // so that nothing but the backup says how it was configured
-		t.Fatal(err)
-	}
+	breaks(t, filepath.Join(rewritten, fleet.BucketDeviceInfo, archiveFile), 3)
 	code, stdout, stderr := invoke(t.Context(), "restore", rewritten, "--nats-url", url, "--replace", "--yes")
 	if code != 1 || stdout != "" {
 		t.Fatalf("exit %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
 	for _, want := range []string{
-		"device-heartbeat, device-state: restored", "desired-state, fleet-resources: as it was before", "device-info: CLOSED", "--bucket device-info",
+		"device-heartbeat, device-state: restored", "desired-state, fleet-resources: as it was before", "device-info: CLOSED", "--take-over --yes --bucket device-info",
 	} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
@@ -314,10 +290,47 @@ func TestRestore_FailsInTheMiddle(t *testing.T) {
 	if err := kv.Open(o.nc, fleet.BucketDeviceInfo, kv.Provisioning{Fleet: "fleet"}).Ensure(t.Context()); err == nil {
 		t.Error("the owner could create what is closed")
 	}
-	code, _, stderr = invoke(t.Context(), "restore", dir, "--nats-url", url, "--replace", "--yes", "--bucket", "device-info")
+	code, _, stderr = invoke(t.Context(), "restore", dir, "--nats-url", url, "--replace", "--take-over", "--yes", "--bucket", "device-info")
 	if code != 0 || o.values(fleet.BucketDeviceInfo)["info.pi-1"] != "{}" || len(o.streams()) != len(buckets) {
 		t.Errorf("to go on: exit %d, %s; streams %v", code, stderr, o.streams())
 	}
+}
+
+// breaks makes of a file one that is whole when it is opened so often, and then cut.
+func breaks(t *testing.T, file string, whole int) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove(t, file)
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range whole + 1 {
+			if i == whole {
+				content = content[:len(content)/2]
+			}
+			f, err := os.OpenFile(file, os.O_WRONLY, 0) // waits until somebody reads
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = f.Write(content)
+			_ = f.Close()
+			time.Sleep(20 * time.Millisecond) // the next is opened after this one was read
+		}
+	}()
+	t.Cleanup(func() {
+		// Whoever is not read by anybody is let go.
+		if f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil {
+			defer func() { _ = f.Close() }()
+		}
+		<-done
+	})
 }
 
 // What was killed while it wrote is never taken for a backup.

@@ -41,8 +41,9 @@ type manifest struct {
 // bucketBackup is one bucket in a backup.
 type bucketBackup struct {
 	Bucket       string    `json:"bucket"`
-	Messages     uint64    `json:"messages"` // last messages of keys, markers too
-	Bytes        uint64    `json:"bytes"`    // of values and headers
+	Messages     uint64    `json:"messages"`          // last messages of keys, markers too
+	Bytes        uint64    `json:"bytes"`             // of values and headers
+	LeftOut      uint64    `json:"leftOut,omitempty"` // that no server would take back
 	LastSequence uint64    `json:"lastSequence"`
 	Created      time.Time `json:"created"` // of the stream
 	Began        time.Time `json:"began"`   // of reading it

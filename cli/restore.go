@@ -28,10 +28,14 @@ reported before the backup.
 A running service creates its bucket anew within a second after a loss, so there most often is one: --replace says that its
 content may go. Make a backup of that first when in doubt.
 
-Before anything is changed all files are read and compared with the manifest, and fleet, server and configuration are checked.
-Then the chosen buckets are closed (writes wait, services say that they are not ready), loaded, and opened together. The
+Before anything is changed all files are read and compared with the manifest, fleet, server and configuration are checked, and
+it is proven, with a stream FLEET_RESTORE_* for each bucket, that this connection may do what a restore needs, and that no other
+restore has begun and not ended. Then the chosen buckets are closed (writes wait, services say that they are not ready), loaded, and opened together. The
 revisions of before are never used again, neither those of the backup, so that what a service wrote late cannot land. Who
 holds a lease, and what was approved, is not restored.
+
+A restore that was killed has left buckets closed: --take-over goes on with them. Those of which nothing was loaded yet have
+their content still, and --give-back opens them as they were instead. Neither while that restore runs.
 
 It needs NATS 2.15 or newer.`
 
@@ -44,6 +48,9 @@ func (p *program) restoreCommand() *cli.Command {
 		Flags: []cli.Flag{
 			bucketFlag("restore"),
 			&cli.BoolFlag{Name: "replace", Usage: "replace buckets that exist; else only missing ones are restored, and one that exists is an error"},
+			&cli.BoolFlag{Name: "take-over", Usage: "go on with buckets that a restore which was killed has left closed"},
+			&cli.BoolFlag{Name: "give-back", Usage: "restore nothing: open what a restore that was killed has closed and not begun to load"},
+			&cli.BoolFlag{Name: "without-resources", Usage: "restore device-info of a backup older than 7 days though fleet-resources is not restored with it"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "check everything, say what would be done, and change nothing"},
 			&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "how long to wait until all services are ready again; 0: not at all"},
 			yesFlag(), outputFlag(),
@@ -56,10 +63,11 @@ func (p *program) restoreCommand() *cli.Command {
 // step is what is done with one bucket.
 type step struct {
 	Bucket   string  `json:"bucket"`
-	Action   string  `json:"action"`           // "create", "replace"
-	Messages uint64  `json:"messages"`         // that the backup brings
-	Replaced *uint64 `json:"replaced"`         // that are there now; null when there is no bucket
-	Loaded   *uint64 `json:"loaded,omitempty"` // that are there after; what had expired since is not
+	Action   string  `json:"action"`            // "create", "replace"
+	Messages uint64  `json:"messages"`          // that the backup brings
+	Replaced *uint64 `json:"replaced"`          // that are there now; null when there is no bucket
+	Loaded   *uint64 `json:"loaded,omitempty"`  // that are there after; what had expired since is not
+	LeftOut  uint64  `json:"leftOut,omitempty"` // of the backup, because no server would take it
 
 	dir     string
 	restore *kv.Restore
@@ -72,6 +80,8 @@ type restoration struct {
 	DryRun bool      `json:"dryRun,omitempty"`
 	Steps  []*step   `json:"buckets"`
 	Ready  *bool     `json:"ready,omitempty"` // whether all services were ready again in time
+
+	answered bool // services did before
 }
 
 func (p *program) restore(c *cli.Context) error {
@@ -110,7 +120,13 @@ func (p *program) restore(c *cli.Context) error {
 		return fmt.Errorf("%w: nothing was changed", err)
 	}
 	if r.DryRun = c.Bool("dry-run"); r.DryRun {
+		if err := p.dryRun(c, dir, r); err != nil {
+			return err
+		}
 		return p.showRestoration(format, r)
+	}
+	if c.Bool("give-back") {
+		return p.giveBack(c, dir, r)
 	}
 	if err := p.confirm(c, question(r)); err != nil {
 		return err
@@ -136,7 +152,10 @@ func (p *program) prepare(c *cli.Context, nc *nats.Conn, dir string, m manifest,
 	if running := fleetOf(services); running != "" && running != m.Fleet {
 		return nil, fmt.Errorf("the backup is of fleet %q, the services here run %q", m.Fleet, running)
 	}
-	r := &restoration{Fleet: m.Fleet, At: m.At}
+	if err := checkAge(m, buckets, time.Now()); err != nil && !c.Bool("give-back") && !c.Bool("without-resources") {
+		return nil, err
+	}
+	r := &restoration{Fleet: m.Fleet, At: m.At, answered: anyAnswers(services)}
 	var there []string
 	for _, name := range buckets {
 		s, err := p.prepareBucket(c.Context, nc, dir, m, name)
@@ -148,10 +167,25 @@ func (p *program) prepare(c *cli.Context, nc *nats.Conn, dir string, m manifest,
 		}
 		r.Steps = append(r.Steps, s)
 	}
-	if len(there) > 0 && !c.Bool("replace") {
+	if len(there) > 0 && !c.Bool("replace") && !c.Bool("give-back") {
 		return nil, fmt.Errorf("these exist: %s; --replace puts the backup in their place, --bucket chooses others", strings.Join(there, ", "))
 	}
 	return r, nil
+}
+
+func anyAnswers(services []serviceStatus) bool {
+	return slices.ContainsFunc(services, func(s serviceStatus) bool { return len(s.Replicas) > 0 })
+}
+
+// checkAge refuses what would make deleted Devices again. That a Device was deleted is known from the mirror, for as long as
+// its tombstones live; a mirror that is restored makes them anew for all that is in it and has no resource.
+func checkAge(m manifest, buckets []string, now time.Time) error {
+	age := now.Sub(m.At)
+	if age < fleet.TombstoneTTL-time.Hour || !slices.Contains(buckets, fleet.BucketDeviceInfo) || slices.Contains(buckets, fleet.BucketResources) {
+		return nil
+	}
+	return fmt.Errorf("the backup is %d days old: restored without %s, %s would make Devices again that were deleted since and are forgotten by now; choose both, or say --without-resources",
+		age/(24*time.Hour), fleet.BucketResources, fleet.BucketDeviceInfo)
 }
 
 func (p *program) prepareBucket(ctx context.Context, nc *nats.Conn, dir string, m manifest, name string) (*step, error) {
@@ -161,7 +195,8 @@ func (p *program) prepareBucket(ctx context.Context, nc *nats.Conn, dir string, 
 	if err != nil {
 		return nil, err
 	}
-	s := &step{Bucket: name, Action: "create", Messages: archived.Restored, dir: filepath.Join(dir, name)}
+	s := &step{Bucket: name, Action: "create", Messages: archived.Restored, LeftOut: archived.LeftOut.Count, dir: filepath.Join(dir, name)}
+	p.sayLeftOut(name, archived.LeftOut)
 	meta, err := verifiedMeta(dir, b)
 	if err != nil {
 		return nil, err
@@ -210,9 +245,12 @@ func question(r *restoration) string {
 	return b.String()
 }
 
-// carryOut closes all buckets, loads them, and opens them.
+// carryOut locks all buckets, closes them, loads them, and opens them.
 func (p *program) carryOut(c *cli.Context, nc *nats.Conn, dir string, r *restoration) error {
 	ctx := c.Context
+	if err := lockAll(c, r, c.Bool("take-over")); err != nil {
+		return p.failed(c, dir, r, err)
+	}
 	for _, s := range r.Steps {
 		if err := s.restore.Close(ctx, c.Bool("replace")); err != nil {
 			return p.failed(c, dir, r, err)
@@ -236,6 +274,52 @@ func (p *program) carryOut(c *cli.Context, nc *nats.Conn, dir string, r *restora
 	return nil
 }
 
+// lockAll proves for every bucket that it can be restored, before the first one is closed.
+func lockAll(c *cli.Context, r *restoration, takeOver bool) error {
+	for _, s := range r.Steps {
+		if err := s.restore.Lock(c.Context, takeOver); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dryRun proves that the restore could be done. A lock of another restore is not taken over for it.
+func (p *program) dryRun(c *cli.Context, dir string, r *restoration) error {
+	var locked *kv.LockedError
+	for _, s := range r.Steps {
+		err := s.restore.Lock(c.Context, false)
+		if errors.As(err, &locked) && c.Bool("take-over") {
+			fmt.Fprintf(p.err, "%v\n", err)
+			continue
+		}
+		if err != nil {
+			return p.failed(c, dir, r, err)
+		}
+	}
+	for _, s := range r.Steps {
+		if err := s.restore.Undo(context.WithoutCancel(c.Context)); err != nil {
+			return p.failed(c, dir, r, err)
+		}
+	}
+	return nil
+}
+
+// giveBack opens what a restore that was killed has closed and not begun to load.
+func (p *program) giveBack(c *cli.Context, dir string, r *restoration) error {
+	if err := lockAll(c, r, true); err != nil {
+		return p.failed(c, dir, r, err)
+	}
+	return p.failed(c, dir, r, nil)
+}
+
+// sayLeftOut says what of a bucket is not in a backup, or is not restored from it.
+func (p *program) sayLeftOut(bucket string, l kv.LeftOut) {
+	if l.Count > 0 {
+		fmt.Fprintf(p.err, "%s: %d messages are left out, since no server would take them back: %s\n", bucket, l.Count, printable(strings.Join(l.Keys, ", ")))
+	}
+}
+
 // resync asks all devices to say again what they are and run: what they have said since the backup is not in it. The
 // aggregator does the same when it has seen the restore; one that starts after it has not.
 func (p *program) resync(nc *nats.Conn) {
@@ -248,54 +332,110 @@ func (p *program) resync(nc *nats.Conn) {
 	}
 }
 
-// failed puts right what can be, and says what state each bucket is in and how to go on. It goes on after Ctrl-C.
+// outcome is in what state buckets are after a restore that did not come to its end.
+type outcome struct {
+	restored, asBefore, shut []string
+	others                   []string // that another restore has
+}
+
+// failed puts right what can be, and says what state each bucket is in and how to go on. It goes on after Ctrl-C. It returns
+// nil when there was no cause, and every bucket is open.
 func (p *program) failed(c *cli.Context, dir string, r *restoration, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), 30*time.Second)
 	defer cancel()
-	var restored, asBefore, shut []string
-	for _, s := range r.Steps {
-		var err error
-		switch {
-		case s.Loaded != nil:
-			if err = s.restore.Open(ctx); err == nil {
-				restored = append(restored, s.Bucket)
-			}
-		case !s.restore.Begun():
-			if err = s.restore.Undo(ctx); err == nil {
-				asBefore = append(asBefore, s.Bucket)
-			}
-		default:
-			shut = append(shut, s.Bucket)
-		}
-		if err != nil {
-			shut = append(shut, s.Bucket)
-			fmt.Fprintf(p.err, "fleet: %v\n", err)
-		}
+	o := p.settle(ctx, r)
+	if cause == nil && len(o.shut)+len(o.others) == 0 {
+		fmt.Fprintf(p.err, "%s: as it was before\n", strings.Join(o.asBefore, ", "))
+		return nil
 	}
+	if cause == nil {
+		cause = errors.New("not everything can be given back: its content is gone")
+	}
+	var busy *kv.LockedError
+	isBusy := errors.As(cause, &busy)
 	if c.Err() != nil {
 		cause = errors.New("stopped")
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v", cause)
+	if errors.Is(cause, kv.ErrNoPath) {
+		b.WriteString("\nuse a NATS context that may, in the account where the bucket is, and choose its buckets with --bucket: docs/backup.md")
+	}
+	if len(o.restored)+len(o.shut) == 0 {
+		b.WriteString("\nnothing was changed")
+	}
 	for _, part := range []struct {
 		names []string
 		state string
-	}{{restored, "restored"}, {asBefore, "as it was before"}, {shut, "CLOSED: nobody can read or write it, and its owner cannot create it"}} {
+	}{
+		{o.restored, "restored"},
+		{o.asBefore, "as it was before"},
+		{o.others, "not touched any more: another restore has it"},
+		{o.shut, "CLOSED: nobody can read or write it, and its owner cannot create it"},
+	} {
 		if len(part.names) > 0 {
 			fmt.Fprintf(&b, "\n  %s: %s", strings.Join(part.names, ", "), part.state)
 		}
 	}
-	if len(shut) > 0 {
-		fmt.Fprintf(&b, "\nto go on:    fleet restore %s --replace --yes --bucket %s", shellWord(dir), strings.Join(shut, " --bucket "))
-		fmt.Fprintf(&b, "\nto give up (owners make their buckets anew, without what only the backup has):")
-		at, _ := p.server(c) // it was asked before
-		for _, name := range shut {
-			for _, stream := range []string{fleet.StreamName(name), fleet.RestoreStreamName(name)} {
-				fmt.Fprintf(&b, "\n  nats %s", strings.Join(slices.Concat(natsFlags(at), []string{"stream", "rm", "-f", stream}), " "))
-			}
-		}
+	switch {
+	case len(o.shut) > 0:
+		p.waysOn(c, &b, dir, o.shut)
+	case isBusy:
+		waysOnAfterAnother(&b, dir, r, busy)
 	}
 	return errors.New(b.String())
+}
+
+// settle gives back or opens what can be.
+func (p *program) settle(ctx context.Context, r *restoration) outcome {
+	var o outcome
+	for _, s := range r.Steps {
+		var err error
+		to := &o.shut
+		switch {
+		case s.Loaded != nil:
+			to, err = &o.restored, s.restore.Open(ctx)
+		case !s.restore.Held():
+			continue // it was not reached, or another restore has it: its lock says so
+		case !s.restore.Begun():
+			to, err = &o.asBefore, s.restore.Undo(ctx)
+		default:
+			err = s.restore.Mine(ctx)
+		}
+		if err != nil {
+			fmt.Fprintf(p.err, "fleet: %v\n", err)
+			to = &o.shut
+		}
+		if errors.Is(err, kv.ErrTakenOver) {
+			to = &o.others
+		}
+		*to = append(*to, s.Bucket)
+	}
+	return o
+}
+
+// waysOn says how to go on with buckets that are closed.
+func (p *program) waysOn(c *cli.Context, b *strings.Builder, dir string, shut []string) {
+	fmt.Fprintf(b, "\nto go on:    fleet restore %s --replace --take-over --yes --bucket %s", shellWord(dir), strings.Join(shut, " --bucket "))
+	fmt.Fprintf(b, "\nto give up (owners make their buckets anew, without what only the backup has):")
+	at, _ := p.server(c) // it was asked before
+	for _, name := range shut {
+		for _, stream := range []string{fleet.StreamName(name), fleet.RestoreStreamName(name)} {
+			fmt.Fprintf(b, "\n  nats %s", strings.Join(slices.Concat(natsFlags(at), []string{"stream", "rm", "-f", stream}), " "))
+		}
+	}
+}
+
+// waysOnAfterAnother says how to go on after a restore that was killed.
+func waysOnAfterAnother(b *strings.Builder, dir string, r *restoration, busy *kv.LockedError) {
+	var names []string
+	for _, s := range r.Steps {
+		names = append(names, s.Bucket)
+	}
+	fmt.Fprintf(b, "\nif it was killed, go on:  fleet restore %s --replace --take-over --yes --bucket %s", shellWord(dir), strings.Join(names, " --bucket "))
+	if busy.Intact {
+		fmt.Fprintf(b, "\nor open what it closed:  fleet restore %s --give-back --bucket %s", shellWord(dir), busy.Bucket)
+	}
 }
 
 // shellWord writes a word for a shell.
@@ -310,6 +450,10 @@ func shellWord(s string) string {
 func (p *program) awaitReady(c *cli.Context, nc *nats.Conn, format string, r *restoration) error {
 	wait := c.Duration("wait")
 	if wait == 0 {
+		return p.showRestoration(format, r)
+	}
+	if !r.answered {
+		fmt.Fprintln(p.err, "restored; no service answered on this connection before, so none is waited for: 'fleet status' says how they are")
 		return p.showRestoration(format, r)
 	}
 	fmt.Fprintf(p.err, "restored; waiting until the services are ready\n")

@@ -268,7 +268,8 @@ func (s *site) stepsOn() {
 
 // Fault:   a backup is restored over buckets that are newer by far: since it a Deployment was deleted, one was made, one was
 // edited, and a device was deleted.
-// Promise: what is wanted now runs on, nothing that is not is started, for no moment; no status says so either, and
+// Promise: as long as the brake lets the deletes pass, what is wanted now runs on, nothing that is not is started, for no
+// moment; no status says so either, and
 // nothing that was deleted is made again. Nobody is asked to approve anything. Until the mirror has been quiet for 10 s
 // statuses may count what was deleted.
 func TestBackup_OlderThanWhatIsThere(t *testing.T) {

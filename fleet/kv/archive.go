@@ -8,12 +8,15 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/jsm.go/api"
 	"github.com/nats-io/nats-server/v2/server/archive"
 	"github.com/nats-io/nats.go"
+
+	"harmony.dev/fleet"
 )
 
 // An archive is what a NATS server 2.15 or newer makes of a stream and takes to restore one: entries with subject,
@@ -109,7 +112,7 @@ func readArchive(r io.Reader, each func(entry) error) error {
 		}
 		err = each(entry{
 			subject: h.Name, sequence: h.Sequence, stamp: h.Timestamp,
-			header: body[:h.HeaderSize], payload: body[h.HeaderSize:],
+			header: cleaned(body[:h.HeaderSize]), payload: body[h.HeaderSize:],
 		})
 		if err != nil {
 			return err
@@ -117,11 +120,25 @@ func readArchive(r io.Reader, each func(entry) error) error {
 	}
 }
 
-// headerBytes writes headers as they are on the wire.
+// keptHeaders are the headers that the product writes and reads, and how a value must be to be kept. What else is in a
+// message is a device's own, and what a client reads of it need not be what the server reads: written again, it can grow
+// beyond what the server takes, and have in it what the server refuses.
+var keptHeaders = map[string]func(value string) bool{
+	fleet.HeaderEpoch: func(v string) bool { _, err := fleet.ParseEpoch(v); return err == nil },
+	fleet.HeaderCause: func(string) bool { return true },
+	headerOperation:   func(v string) bool { return v == operationDelete || v == operationPurge },
+	headerMarker:      func(v string) bool { return v == "MaxAge" || v == "Purge" || v == "Remove" },
+	headerTTL:         takenTTL,
+}
+
+// longestHeader is the longest value that is kept of a header.
+const longestHeader = 64
+
+// headerBytes writes the headers that are kept as they are on the wire.
 func headerBytes(h nats.Header) []byte {
 	var b bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		for _, v := range h[name] {
+	for _, name := range slices.Sorted(maps.Keys(keptHeaders)) {
+		if v := h.Get(name); plain(v) && keptHeaders[name](v) {
 			fmt.Fprintf(&b, "%s: %s\r\n", name, v)
 		}
 	}
@@ -129,4 +146,50 @@ func headerBytes(h nats.Header) []byte {
 		return nil
 	}
 	return slices.Concat([]byte("NATS/1.0\r\n"), b.Bytes(), []byte("\r\n"))
+}
+
+// plain reports whether every client and server reads a value of a header alike.
+func plain(v string) bool {
+	for i := range len(v) {
+		if v[i] <= ' ' || v[i] > '~' {
+			return false
+		}
+	}
+	return v != "" && len(v) <= longestHeader
+}
+
+// takenTTL reports whether the server takes a TTL when it restores. It refuses the whole archive for one that it does not.
+func takenTTL(v string) bool {
+	_, ok := parseTTL(v)
+	return ok || strings.EqualFold(v, "never")
+}
+
+// cleaned returns what is kept of headers in an archive, whoever wrote it.
+func cleaned(header []byte) []byte {
+	if len(header) == 0 {
+		return nil
+	}
+	h, err := nats.DecodeHeadersMsg(header)
+	if err != nil {
+		return nil
+	}
+	return headerBytes(h)
+}
+
+// expires reports whether an entry may be gone once it was restored.
+func (e entry) expires() bool { return bytes.Contains(e.header, []byte("\r\n"+headerTTL+":")) }
+
+// fits reports whether the server takes an entry of that size.
+func (e entry) fits(largest int) bool { return len(e.header)+len(e.payload) <= largest }
+
+// LeftOut are entries that a server would not restore. It refuses a whole archive because of one of them.
+type LeftOut struct {
+	Count uint64
+	Keys  []string // some
+}
+
+func (l *LeftOut) add(key string) {
+	if l.Count++; len(l.Keys) < 5 {
+		l.Keys = append(l.Keys, key)
+	}
 }

@@ -20,6 +20,7 @@ type Dump struct {
 	Messages uint64    // in the archive; of a key that was written meanwhile there may be several
 	Bytes    uint64    // of headers and values
 	Last     uint64    // the last sequence copied
+	LeftOut  LeftOut   // what is in the bucket, and could not be restored
 	Meta     []byte    // JSON: the stream's configuration and state, as a server needs them to restore it
 }
 
@@ -52,6 +53,10 @@ func (b *Bucket) Dump(ctx context.Context, w io.Writer, each func(messages uint6
 		e := entry{
 			subject: fleet.KeySubject(b.name, m.Key), sequence: m.Revision, stamp: m.Time.UnixNano(),
 			header: headerBytes(m.Header), payload: m.Value,
+		}
+		if !e.fits(largestMessage(b.name)) {
+			d.LeftOut.add(m.Key)
+			return
 		}
 		if err := a.message(e); err != nil {
 			stop(fmt.Errorf("archive bucket %s: %w", b.name, err))
@@ -89,15 +94,14 @@ func (b *Bucket) Dump(ctx context.Context, w io.Writer, each func(messages uint6
 type Archived struct {
 	Messages uint64 // all
 	Restored uint64 // what of them comes back: the last one under each key that is no book-keeping of a term
+	LeftOut  LeftOut
 }
 
 // ReadArchive reads an archive of the bucket to its end, without a server. An error that the archive is to blame for
 // wraps [ErrBadArchive].
 func ReadArchive(bucket string, r io.Reader) (Archived, error) {
-	var a Archived
-	last, err := lastOfEach(bucket, r, func() { a.Messages++ })
-	a.Restored = uint64(len(last))
-	return a, err
+	c, err := readContent(bucket, r, largestMessage(bucket))
+	return Archived{Messages: c.messages, Restored: uint64(len(c.last)), LeftOut: c.leftOut}, err
 }
 
 // ReadMeta returns the fleet that a bucket belonged to when it was dumped, and what about it this version needs
@@ -131,22 +135,35 @@ func parseMeta(bucket string, meta []byte) (dumpMeta, error) {
 // a person approved then. All of it is made anew by the bucket's owner.
 var termKeys = map[string]bool{fleet.KeyLease: true, fleet.KeyEpoch: true, fleet.KeySynced: true, fleet.KeyHold: true}
 
-// lastOfEach returns the sequence of the last message of each subject that is to be restored. Each is called for every
-// message.
-func lastOfEach(bucket string, r io.Reader, each func()) (map[string]uint64, error) {
-	last := map[string]uint64{}
+// content is what an archive has to restore.
+type content struct {
+	last     map[string]uint64 // by subject: the sequence of the message that comes back
+	lasting  map[string]bool   // the subjects whose message has no TTL: it must be there after
+	highest  uint64            // sequence, of all
+	messages uint64            // all
+	leftOut  LeftOut
+}
+
+func readContent(bucket string, r io.Reader, largest int) (content, error) {
+	c := content{last: map[string]uint64{}, lasting: map[string]bool{}}
 	err := readArchive(r, func(e entry) error {
 		key, ok := fleet.SubjectKey(bucket, e.subject)
 		if !ok {
 			return fmt.Errorf("%w: %.200q is no subject of bucket %s", ErrBadArchive, e.subject, bucket)
 		}
-		if each != nil {
-			each()
-		}
-		if !termKeys[key] {
-			last[e.subject] = e.sequence
+		c.messages++
+		c.highest = e.sequence // they rise
+		switch {
+		case termKeys[key]:
+		case !e.fits(largest):
+			c.leftOut.add(key)
+		default:
+			c.last[e.subject] = e.sequence
+			if delete(c.lasting, e.subject); !e.expires() {
+				c.lasting[e.subject] = true
+			}
 		}
 		return nil
 	})
-	return last, err
+	return c, err
 }

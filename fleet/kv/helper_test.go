@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -115,6 +116,13 @@ func (r *recorder) lastPass() Pass {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.synced[len(r.synced)-1]
+}
+
+// newIncarnationSince reports whether a pass after the first n has found another incarnation. In a cluster one more may follow.
+func (r *recorder) newIncarnationSince(n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.synced[n:], func(p Pass) bool { return p.NewIncarnation })
 }
 
 func prov() Provisioning { return Provisioning{Fleet: "fleet"} }
@@ -260,9 +268,6 @@ func deleteStream(t testing.TB, b *Bucket) {
 		t.Fatalf("delete the stream: %v", err)
 	}
 }
-
-// codeStoreFailed is how the server refuses a stream whose predecessor's files it is still removing.
-const codeStoreFailed uint16 = 10049
 
 // createStream creates a stream as somebody else might.
 func createStream(t testing.TB, nc *nats.Conn, cfg api.StreamConfig) {

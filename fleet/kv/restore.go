@@ -2,11 +2,9 @@ package kv
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"time"
 
 	"github.com/nats-io/jsm.go/api"
@@ -24,13 +22,6 @@ const (
 	restoreMinor = 15
 )
 
-// restoreChunk is how much of an archive goes in one message, and restoreFinal how long the server may take once it
-// has all of them.
-const (
-	restoreChunk = 128 << 10
-	restoreFinal = 10 * time.Minute
-)
-
 // restoreAttempts is how often the server is asked to restore, and restoreAgain how long it is waited in between.
 const (
 	restoreAttempts = 20
@@ -39,26 +30,32 @@ const (
 
 // Restore puts an archive in the place of a bucket, while services and devices use it:
 //
-//	Close   the stream's subject is changed: from then on nobody writes, and readers and owner take it for one that is
-//	        configured otherwise. A stream of another name takes a subject of the bucket, so that the owner cannot create
-//	        the bucket anew once it is gone.
+//	Lock    a stream of another name is made, exclusively: it keeps other restores away, and has in it what the bucket
+//	        was. It is restored from an empty archive, and its subject compared with the bucket's, so that it is proven
+//	        that this connection may do all that follows, in the account where the bucket is.
+//	Close   the bucket's stream gets another subject: from then on nobody writes, and readers and owner take it for one
+//	        that is configured otherwise. The lock takes a subject of the bucket, so that the owner cannot create the
+//	        bucket anew once it is gone.
 //	Load    the stream is deleted, and restored from the archive, still under the other subject.
-//	Open    the other stream goes, and the bucket has its own subject.
+//	Open    the bucket has its own subject, and the lock goes.
 //
-// What was closed is given back by Undo until Load began. After that, all three can be repeated, by another process
-// too: whatever is there under the bucket's name is deleted and loaded again.
+// What was closed is given back by Undo until Load began. After that, all can be repeated, by another process too, which
+// takes the lock over: whatever is there under the bucket's name is deleted and loaded again.
 //
 // Sequences are not those of the archive. They begin at the server's time in microseconds, as those of a new stream do,
-// and not below what was there before: no token and no revision of any earlier time is ever valid, and none of what a
-// holder wrote late lands. The stream's creation is new as well, so that readers know it for another. Stamps are those
-// of the archive: nobody seems to have been heard of since.
+// and below neither what was there before nor the archive's own: no token and no revision of any earlier time is ever
+// valid, and none of what a holder wrote late lands. The stream's creation is new as well, so that readers know it for
+// another. Stamps are those of the archive: nobody seems to have been heard of since.
 type Restore struct {
 	bucket *Bucket
 	meta   dumpMeta
-	cfg    api.StreamConfig // the bucket's own
-	before *api.StreamConfig
+	cfg    api.StreamConfig  // the bucket's own
+	before *api.StreamConfig // what Undo gives back: Close has changed it
+	note   restoreNote
 	floor  uint64 // sequences begin above it
-	begun  bool   // Load has begun
+	locked bool   // the lock is, or was, ours
+	begun  bool   // Load has begun, here or in an earlier restore
+	opened bool
 }
 
 // NewRestore prepares the restoring of a bucket from an archive with that Meta. It does no I/O.
@@ -67,7 +64,7 @@ func NewRestore(b *Bucket, meta []byte) (*Restore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restore bucket %s: %w", b.name, err)
 	}
-	return &Restore{bucket: b, meta: m, cfg: streamConfig(b.name, chosen(m.Config), 0)}, nil
+	return &Restore{bucket: b, meta: m, cfg: streamConfig(b.name, chosen(m.Config), 0), note: newNote()}, nil
 }
 
 // CheckRestore returns [ErrServerTooOld] when the server cannot restore archives.
@@ -81,12 +78,12 @@ func CheckRestore(nc *nats.Conn) error {
 }
 
 // Close takes the bucket from everybody. It returns [ErrBucketExists] when there is one and replace is false: then
-// nothing was changed.
+// nothing was changed. Lock must have succeeded.
 func (r *Restore) Close(ctx context.Context, replace bool) error {
-	if err := CheckRestore(r.bucket.nc); err != nil {
-		return r.failed("close", err)
-	}
-	for range 5 {
+	for range restoreAttempts {
+		if _, err := r.mine(ctx); err != nil {
+			return r.failed("close", err)
+		}
 		info, err := r.bucket.bind(ctx)
 		switch {
 		case errors.Is(err, ErrBucketMissing):
@@ -108,17 +105,24 @@ func (r *Restore) Close(ctx context.Context, replace bool) error {
 // take closes a bucket that is there.
 func (r *Restore) take(ctx context.Context, info *api.StreamInfo) error {
 	before := info.Config
-	r.before, r.cfg = &before, streamConfig(r.bucket.name, chosen(info.Config), 0)
-	if len(before.Subjects) == 1 && before.Subjects[0] == fleet.RestoreSubject(r.bucket.name) {
-		r.begun = true // an earlier restore has closed it, and perhaps loaded half of it: there is no way back
-	} else if err := r.update(ctx, closed(before)); err != nil {
-		return err
+	r.cfg = streamConfig(r.bucket.name, chosen(before), 0)
+	if isClosed(before) {
+		r.begun = r.begun || r.before == nil // an earlier restore may have loaded half of it: there is no way back
+	} else {
+		r.note.remember(info)
+		if err := r.setLock(ctx, idleSubject(r.bucket.name)); err != nil { // before anything is changed
+			return err
+		}
+		r.before = &before
+		if err := r.update(ctx, closed(before)); err != nil {
+			return err
+		}
 	}
 	now, err := r.bucket.info(ctx) // nobody has written since
 	if err != nil {
 		return err
 	}
-	r.floor = now.State.LastSeq
+	r.floor = max(r.floor, now.State.LastSeq)
 	return r.keepOut(ctx)
 }
 
@@ -129,26 +133,8 @@ func closed(cfg api.StreamConfig) api.StreamConfig {
 	return cfg
 }
 
-// keepOut makes the stream that keeps the owner from creating the bucket.
-func (r *Restore) keepOut(ctx context.Context) error {
-	cfg := api.StreamConfig{
-		Name:        fleet.RestoreStreamName(r.bucket.name),
-		Description: "Harmony Fleet: bucket " + r.bucket.name + " is being restored",
-		Subjects:    []string{fleet.KeySubject(r.bucket.name, "_restore")},
-		Retention:   api.LimitsPolicy, Discard: api.DiscardOld, Storage: api.FileStorage, Replicas: 1,
-		MaxConsumers: -1, MaxMsgs: 1, MaxMsgsPer: -1, MaxBytes: -1, MaxMsgSize: -1,
-		Metadata: maps.Clone(r.cfg.Metadata),
-	}
-	subject := fmt.Sprintf(api.JSApiStreamCreateT, cfg.Name)
-	_, err := call[api.JSApiStreamCreateResponse](ctx, r.bucket.nc, subject, api.JSApiStreamCreateRequest{StreamConfig: cfg})
-	if err != nil && !api.IsNatsErr(err, codeNameInUse) {
-		return err
-	}
-	return nil
-}
-
-func (r *Restore) letIn(ctx context.Context) error {
-	return removeStream(ctx, r.bucket.nc, fleet.RestoreStreamName(r.bucket.name))
+func isClosed(cfg api.StreamConfig) bool {
+	return len(cfg.Subjects) == 1 && cfg.Subjects[0] == closed(cfg).Subjects[0]
 }
 
 func removeStream(ctx context.Context, nc *nats.Conn, name string) error {
@@ -164,67 +150,100 @@ func (r *Restore) update(ctx context.Context, cfg api.StreamConfig) error {
 	return err
 }
 
-// Undo gives back what Close took, as long as Load has not begun.
+// Undo gives back what Close took, or an earlier restore whose lock this one has taken over, as long as Load has not
+// begun. What this restore has not locked it does not touch.
 func (r *Restore) Undo(ctx context.Context) error {
-	if r.begun {
+	if r.begun || !r.locked {
 		return nil
 	}
-	err := r.letIn(ctx)
-	if err == nil && r.before != nil {
-		err = r.update(ctx, *r.before)
+	if _, err := r.mine(ctx); err != nil {
+		return r.failed("give back", err)
 	}
-	return r.failed("give back", err)
+	if r.before != nil {
+		err := r.setLock(ctx, idleSubject(r.bucket.name))
+		if err == nil {
+			err = r.update(ctx, *r.before)
+		}
+		if err != nil {
+			return r.failed("give back", err)
+		}
+	}
+	return r.failed("give back", r.unlock(ctx))
 }
 
-// Begun reports whether Load has begun: the bucket's content of before is gone.
+// Held reports whether this restore has, or had, the bucket's lock.
+func (r *Restore) Held() bool { return r.locked }
+
+// Mine returns [ErrTakenOver] when another restore has taken the lock over.
+func (r *Restore) Mine(ctx context.Context) error {
+	_, err := r.mine(ctx)
+	return err
+}
+
+// Begun reports whether Load has begun, here or in an earlier restore: the bucket's content of before is gone.
 func (r *Restore) Begun() bool { return r.begun }
 
 // Load replaces the bucket's content by that of an archive, which open opens, twice. Each is called with how many
 // bytes of it the server has. Close must have succeeded.
 func (r *Restore) Load(ctx context.Context, open func() (io.ReadCloser, error), each func(bytes int)) (uint64, error) {
-	last, err := r.look(open)
+	c, err := r.look(open)
 	if err != nil {
 		return 0, r.failed("load", err)
 	}
-	now, err := serverTime(ctx, r.bucket.nc, fleet.RestoreStreamName(r.bucket.name))
+	now, err := r.mine(ctx)
 	if err != nil {
 		return 0, r.failed("load", err)
 	}
+	r.floor = max(r.floor, r.note.Floor, r.meta.State.LastSeq, c.highest)
 	first := max(firstSequence(now), firstSequence(time.Now()), r.floor+1)
-	r.begun, r.cfg.FirstSeq = true, first
+	r.cfg.FirstSeq, r.note.Floor = first, first+uint64(len(c.last))
+	if err := r.keepOut(ctx); err != nil { // whoever goes on must begin above that
+		return 0, r.failed("load", err)
+	}
+	var state api.StreamState
+	err = again(ctx, func() error {
+		state, err = r.replace(ctx, open, c, each)
+		return err
+	})
+	return state.Msgs, r.failed("load", err)
+}
+
+// again repeats what the server refuses while it is removing the files of the stream before.
+func again(ctx context.Context, f func() error) error {
 	for attempt := 1; ; attempt++ {
-		state, err := r.replace(ctx, open, last, each)
-		var refusal api.ApiError
-		if err == nil || ctx.Err() != nil || !errors.As(err, &refusal) || attempt == restoreAttempts {
-			return state.Msgs, r.failed("load", err)
+		err := f()
+		if err == nil || ctx.Err() != nil || !passing(err) || attempt == restoreAttempts {
+			return err
 		}
-		rest(ctx, restoreAgain) // the server may be removing the files of the stream before
+		rest(ctx, restoreAgain)
 	}
 }
 
 // replace makes one attempt to put the archive in the place of the stream.
-func (r *Restore) replace(ctx context.Context, open func() (io.ReadCloser, error), last map[string]uint64, each func(bytes int)) (api.StreamState, error) {
+func (r *Restore) replace(ctx context.Context, open func() (io.ReadCloser, error), c content, each func(bytes int)) (api.StreamState, error) {
+	if _, err := r.mine(ctx); err != nil {
+		return api.StreamState{}, err
+	}
+	r.begun = true
 	if err := removeStream(ctx, r.bucket.nc, r.cfg.Name); err != nil {
 		return api.StreamState{}, err
 	}
-	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(r.renumber(pw, open, last, r.cfg.FirstSeq)) }()
-	state, err := r.send(ctx, pr, each)
-	_ = pr.CloseWithError(context.Canceled) // ends the goroutine when not all was read
-	if err == nil && (state.LastSeq+1 < r.cfg.FirstSeq || state.Msgs > uint64(len(last))) {
-		err = fmt.Errorf("the server restored something else: %d messages up to sequence %d", state.Msgs, state.LastSeq)
+	state, err := r.send(ctx, closed(r.cfg), func(w io.Writer) error { return r.renumber(w, open, c.last, r.cfg.FirstSeq) }, each)
+	if err == nil && (state.LastSeq+1 < r.cfg.FirstSeq || state.Msgs > uint64(len(c.last)) || state.Msgs < uint64(len(c.lasting))) {
+		err = fmt.Errorf("the server restored something else: %d messages up to sequence %d, where the archive has %d, of which %d do not expire",
+			state.Msgs, state.LastSeq, len(c.last), len(c.lasting))
 	}
 	return state, err
 }
 
 // look returns what of the archive is to be restored.
-func (r *Restore) look(open func() (io.ReadCloser, error)) (map[string]uint64, error) {
+func (r *Restore) look(open func() (io.ReadCloser, error)) (content, error) {
 	f, err := open()
 	if err != nil {
-		return nil, err
+		return content{}, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	return lastOfEach(r.bucket.name, f, nil)
+	return readContent(r.bucket.name, f, min(largestMessage(r.bucket.name), int(r.bucket.nc.MaxPayload())))
 }
 
 // renumber writes the archive that the server gets: only the last message of each subject, from another first sequence.
@@ -255,68 +274,25 @@ func (r *Restore) renumber(w io.Writer, open func() (io.ReadCloser, error), last
 	return a.end()
 }
 
-// send gives an archive to the server, and waits until it is restored.
-func (r *Restore) send(ctx context.Context, archive io.Reader, each func(bytes int)) (api.StreamState, error) {
-	nc := r.bucket.nc
-	cfg := closed(r.cfg)
-	resp, err := call[api.JSApiStreamRestoreResponse](ctx, nc, fmt.Sprintf(api.JSApiStreamRestoreT, cfg.Name), api.JSApiStreamRestoreRequest{Config: cfg})
-	if err != nil {
-		return api.StreamState{}, err
-	}
-	sent := 0
-	chunk := make([]byte, min(restoreChunk, int(nc.MaxPayload())))
-	for {
-		n, err := io.ReadFull(archive, chunk)
-		if n > 0 {
-			if err := sendChunk(ctx, nc, resp.DeliverSubject, chunk[:n]); err != nil {
-				return api.StreamState{}, err
-			}
-			sent += n
-			each(sent)
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			break
-		}
-		if err != nil {
-			return api.StreamState{}, err
-		}
-	}
-	m, err := roundTripWithin(ctx, nc, &nats.Msg{Subject: resp.DeliverSubject}, restoreFinal)
-	if err != nil {
-		return api.StreamState{}, err
-	}
-	var done api.JSApiStreamCreateResponse
-	if err := json.Unmarshal(m.Data, &done); err != nil {
-		return api.StreamState{}, fmt.Errorf("decode answer: %w", err)
-	}
-	if err := apiError(done.ToError()); err != nil || done.StreamInfo == nil {
-		return api.StreamState{}, errors.Join(err, errors.New("the server did not restore the archive"))
-	}
-	return done.State, nil
-}
-
-// sendChunk sends a part of an archive. The server answers with nothing when it could take it.
-func sendChunk(ctx context.Context, nc *nats.Conn, subject string, chunk []byte) error {
-	m, err := roundTripWithin(ctx, nc, &nats.Msg{Subject: subject, Data: chunk}, restoreFinal)
-	if err != nil || len(m.Data) == 0 {
-		return err
-	}
-	var resp api.JSApiResponse
-	if err := json.Unmarshal(m.Data, &resp); err != nil {
-		return fmt.Errorf("decode answer: %w", err)
-	}
-	return apiError(resp.ToError())
-}
-
-// Open gives the bucket to everybody.
+// Open gives the bucket to everybody. It may be called again.
 func (r *Restore) Open(ctx context.Context) error {
-	err := r.letIn(ctx) // nobody can create the bucket: its stream is there
+	if r.opened {
+		return nil
+	}
+	_, err := r.mine(ctx)
+	if err == nil {
+		err = r.setLock(ctx, idleSubject(r.bucket.name)) // nobody can create the bucket: its stream is there
+	}
 	if err == nil {
 		err = r.update(ctx, r.cfg)
+	}
+	if err == nil {
+		err = r.unlock(ctx)
 	}
 	if err != nil {
 		return r.failed("open", err)
 	}
+	r.opened = true
 	info, err := r.bucket.info(ctx)
 	if err != nil {
 		return r.failed("open", err)
@@ -333,18 +309,4 @@ func (r *Restore) failed(what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s bucket %s: %w", what, r.bucket.name, err)
-}
-
-// serverTime returns the server's clock.
-func serverTime(ctx context.Context, nc *nats.Conn, stream string) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	resp, err := call[api.JSApiStreamInfoResponse](ctx, nc, fmt.Sprintf(api.JSApiStreamInfoT, stream), api.JSApiStreamInfoRequest{})
-	if err != nil {
-		return time.Time{}, fmt.Errorf("ask for the server's time: %w", err)
-	}
-	if resp.StreamInfo == nil {
-		return time.Time{}, errors.New("ask for the server's time: no answer")
-	}
-	return resp.TimeStamp, nil
 }

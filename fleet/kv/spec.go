@@ -56,6 +56,9 @@ func maxValueSize(bucket string) int {
 	return fleet.MaxMirrorSize
 }
 
+// largestMessage returns the size of the largest message of a bucket, headers and value, in bytes.
+func largestMessage(bucket string) int { return maxValueSize(bucket) + headerRoom }
+
 // streamConfig returns the stream of a bucket in KV shape (ADR-8). A fenced bucket takes atomic
 // batches and leaves markers where a TTL ended. An agent-written one has no marker TTL: it would
 // make the server allow roll-ups, and with one message a device could wipe the bucket.
@@ -69,7 +72,7 @@ func streamConfig(bucket string, p Provisioning, firstSeq uint64) api.StreamConf
 		MaxMsgsPer:   1,
 		MaxMsgs:      -1,
 		MaxBytes:     -1,
-		MaxMsgSize:   int32(maxValueSize(bucket) + headerRoom),
+		MaxMsgSize:   int32(largestMessage(bucket)),
 		Storage:      api.FileStorage,
 		Discard:      api.DiscardNew,
 		Replicas:     max(p.Replicas, 1),
