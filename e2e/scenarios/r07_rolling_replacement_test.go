@@ -34,7 +34,9 @@ func TestR07_RollingReplacement(t *testing.T) {
 		r.replicas[i.Service()] = []*lab.Instance{i}
 		r.start(i.Service())
 	}
-	r.WaitReady(6)
+	for _, service := range fleet.Services() { // at rest they are not: nobody has reported yet
+		r.ready(r.replicas[service][1])
+	}
 	web, hot := st.API.RecordStatuses("web"), st.API.RecordStatuses("hot-0")
 	fault.Inject(st.Stack, st.storm)
 	settled(t, st.Stack, "hot-0", counts(stormDevices, stormDevices, 0, 0, 0), fleet.ConditionTrue)
@@ -80,14 +82,19 @@ func TestR07_RollingReplacement(t *testing.T) {
 func (r *replicated) replace(old *lab.Instance) {
 	r.T().Helper()
 	since := time.Now()
-	i := r.Start(old.Service())
-	r.Eventually(20*time.Second, i.ID()+" to be ready beside the old ones", func(ctx context.Context) error {
+	r.ready(r.Start(old.Service()))
+	r.Measured("a new replica of "+old.Service()+" ready", time.Since(since), 20*time.Second)
+	old.Stop()
+}
+
+// ready waits until a replica is ready beside the others.
+func (r *replicated) ready(i *lab.Instance) {
+	r.T().Helper()
+	r.Eventually(20*time.Second, i.ID()+" to be ready beside the others", func(ctx context.Context) error {
 		h, err := i.Probe(ctx)
 		if err == nil && !h.Ready {
 			err = fmt.Errorf("it is %s: %v", h.State, h.Reasons)
 		}
 		return err
 	})
-	r.Measured("a new replica of "+old.Service()+" ready", time.Since(since), 20*time.Second)
-	old.Stop()
 }
