@@ -35,19 +35,7 @@ func TestR07_TwoOfEach(t *testing.T) {
 }
 
 func twoOfEach(t *testing.T, nodes int) {
-	seed := lab.Seed(t)
-	r := &replicated{Stack: lab.New(t, lab.Options{Nodes: nodes}), rng: rand.New(rand.NewPCG(seed, 7)), replicas: map[string][]*lab.Instance{}}
-	for range 2 {
-		for _, service := range fleet.Services() {
-			r.start(service)
-		}
-	}
-	r.WaitReady(6)
-	r.StartDevices(8)
-	registered(t, r.Stack, 8)
-	r.API.Apply(deployment("web", region("north", "east")))
-	settled(t, r.Stack, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
-
+	r := newReplicated(t, nodes)
 	for _, c := range []struct {
 		name string
 		run  func(*replicated, *testing.T)
@@ -74,6 +62,24 @@ type replicated struct {
 	*lab.Stack
 	rng      *rand.Rand
 	replicas map[string][]*lab.Instance
+}
+
+// newReplicated starts two replicas of each service, and devices of which four run web.
+func newReplicated(t *testing.T, nodes int) *replicated {
+	t.Helper()
+	seed := lab.Seed(t)
+	r := &replicated{Stack: lab.New(t, lab.Options{Nodes: nodes}), rng: rand.New(rand.NewPCG(seed, 7)), replicas: map[string][]*lab.Instance{}}
+	for range 2 {
+		for _, service := range fleet.Services() {
+			r.start(service)
+		}
+	}
+	r.WaitReady(6)
+	r.StartDevices(8)
+	registered(t, r.Stack, 8)
+	r.API.Apply(deployment("web", region("north", "east")))
+	settled(t, r.Stack, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	return r
 }
 
 func (r *replicated) start(service string) {

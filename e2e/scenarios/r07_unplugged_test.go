@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -20,17 +19,7 @@ import (
 // Found:   -
 func TestR07_Unplugged(t *testing.T) {
 	t.Parallel()
-	r := &replicated{Stack: lab.New(t, lab.Options{}), rng: rand.New(rand.NewPCG(lab.Seed(t), 7)), replicas: map[string][]*lab.Instance{}}
-	for range 2 {
-		for _, service := range fleet.Services() {
-			r.start(service)
-		}
-	}
-	r.WaitReady(6)
-	r.StartDevices(8)
-	registered(t, r.Stack, 8)
-	r.API.Apply(deployment("web", region("north", "east")))
-	settled(t, r.Stack, "web", counts(4, 4, 0, 0, 0), fleet.ConditionTrue)
+	r := newReplicated(t, 1)
 	from := len(r.Recorded())
 	for _, k := range r.rng.Perm(len(fleet.Services())) {
 		holder := r.Holder(fleet.Services()[k])
