@@ -20,8 +20,8 @@ As JSON or YAML:
 
   {"healthy": false,
    "findings": [{
-     "kind":     one of ServiceSilent, NotReady, NoLeaseHolder, VersionSkew, Held, BucketMissing, BucketUnreadable,
-                 BucketConfig, IllegalKey, MalformedValue, ForeignWrite, SetAside, Orphan
+     "kind":     one of ServiceSilent, NotReady, NoLeaseHolder, VersionSkew, Held, BucketMissing, BucketRestoring,
+                 BucketUnreadable, BucketConfig, IllegalKey, MalformedValue, ForeignWrite, SetAside, Orphan
      "what":     what is wrong
      "service", "instance", "bucket", "key", "revision", "device":  where; what does not apply is left out
      "why":      the cause

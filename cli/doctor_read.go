@@ -46,6 +46,10 @@ func (e *examination) run(ctx context.Context, services []serviceStatus) error {
 
 func (e *examination) bucket(ctx context.Context, name string) {
 	b := kv.Open(e.nc, name, kv.Provisioning{})
+	if busy, err := b.Restoring(ctx); err == nil && busy != nil {
+		e.exam.Restoring(name, busy.Since, busy.Intact)
+		return
+	}
 	s, err := b.Survey(ctx)
 	if errors.Is(err, kv.ErrBucketMissing) {
 		e.exam.Missing(name)

@@ -134,6 +134,10 @@ func TestRestore_ASecondOne(t *testing.T) {
 			t.Errorf("something was changed: %v became %v", now, got)
 		}
 	}
+	code, stdout, _ := invoke(t.Context(), "doctor", "--nats-url", url)
+	if code != 1 || !strings.Contains(stdout, "BucketRestoring") || !strings.Contains(stdout, "--give-back --bucket desired-state") {
+		t.Errorf("doctor: exit %d, %s", code, stdout)
+	}
 	code, _, stderr := invoke(t.Context(), "restore", dir, "--nats-url", url, "--give-back", "--bucket", "desired-state")
 	if code != 0 || len(o.streams()) != len(buckets) || o.values(fleet.BucketDesiredState)["_applied.web"] == "" {
 		t.Errorf("give back: exit %d, %s; %v", code, stderr, o.streams())

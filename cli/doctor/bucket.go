@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Config is what a look at a bucket's configuration found.
@@ -23,6 +24,19 @@ func (x *Exam) Missing(bucket string) {
 		Why:  creator(bucket) + " creates it, and has not, or this connection leads to another account",
 		Mend: "run " + creator(bucket) + "; where devices have an account of their own, ask with a connection to each of the two",
 	})
+}
+
+// Restoring says that a restore of a bucket has begun and not ended. Intact: its content is what it was.
+func (x *Exam) Restoring(bucket string, since time.Time, intact bool) {
+	f := Finding{
+		Kind: BucketRestoring, Bucket: bucket, What: "the bucket is being restored, or that restore was killed: services wait for it",
+		Why:  "a restore began at " + since.UTC().Format(time.RFC3339) + ", and has not ended",
+		Mend: "if no 'fleet restore' runs, go on with the folder of the backup: fleet restore DIR --replace --take-over --bucket " + bucket,
+	}
+	if intact {
+		f.Mend += "; or open the bucket as it was: fleet restore DIR --give-back --bucket " + bucket
+	}
+	x.add(f)
 }
 
 // Unreadable says that a bucket could not be looked at, or not read to its end.

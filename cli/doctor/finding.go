@@ -16,6 +16,7 @@ const (
 	VersionSkew      Kind = "VersionSkew"      // replicas or services are of different versions
 	Held             Kind = "Held"             // the brake keeps deletes back
 	BucketMissing    Kind = "BucketMissing"    // the bucket does not exist
+	BucketRestoring  Kind = "BucketRestoring"  // a restore of the bucket runs, or was killed
 	BucketUnreadable Kind = "BucketUnreadable" // the bucket could not be looked at or read to its end
 	BucketConfig     Kind = "BucketConfig"     // the bucket is not configured as it has to be
 	IllegalKey       Kind = "IllegalKey"       // a key that is none of its bucket
@@ -81,7 +82,7 @@ func NewReport(found []Finding, limit int) Report {
 
 func rank(k Kind) int {
 	return slices.Index([]Kind{
-		ServiceSilent, NotReady, NoLeaseHolder, VersionSkew, Held, BucketMissing, BucketUnreadable, BucketConfig,
+		ServiceSilent, NotReady, NoLeaseHolder, VersionSkew, Held, BucketMissing, BucketRestoring, BucketUnreadable, BucketConfig,
 		IllegalKey, MalformedValue, ForeignWrite, SetAside, Orphan,
 	}, k)
 }

@@ -13,10 +13,10 @@ func (APIDown) Name() string { return "apiserver-down" }
 func (f APIDown) Target() string { return f.Patcher.ID() }
 
 // Needs implements [Fault].
-func (APIDown) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+func (APIDown) Needs() []lab.Ability { return []lab.Ability{lab.Cuts} }
 
 // Inject implements [Fault].
-func (f APIDown) Inject(*lab.Stack) { f.Patcher.Kube.Refuse() }
+func (f APIDown) Inject(*lab.Stack) { f.Patcher.RefuseAPI() }
 
 // Heal implements [Fault].
-func (f APIDown) Heal(*lab.Stack) { f.Patcher.Kube.Accept() }
+func (f APIDown) Heal(*lab.Stack) { f.Patcher.AcceptAPI() }

@@ -28,19 +28,19 @@ func (*APIFlap) Name() string { return "apiserver-flap" }
 func (f *APIFlap) Target() string { return f.patcher.ID() }
 
 // Needs implements [Fault].
-func (*APIFlap) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
+func (*APIFlap) Needs() []lab.Ability { return []lab.Ability{lab.Cuts} }
 
 // Inject implements [Fault].
 func (f *APIFlap) Inject(*lab.Stack) {
 	f.done.Go(func() {
-		defer f.patcher.Kube.Accept()
+		defer f.patcher.AcceptAPI()
 		tick := time.NewTicker(f.each)
 		defer tick.Stop()
 		for down := true; ; down = !down {
 			if down {
-				f.patcher.Kube.Refuse()
+				f.patcher.RefuseAPI()
 			} else {
-				f.patcher.Kube.Accept()
+				f.patcher.AcceptAPI()
 			}
 			select {
 			case <-f.healed:

@@ -16,7 +16,7 @@ func (APIListDown) Name() string { return "apiserver-down-at-list" }
 func (f APIListDown) Target() string { return f.Patcher.ID() }
 
 // Needs implements [Fault].
-func (f APIListDown) Needs() []lab.Ability { return APIDown(f).Needs() }
+func (APIListDown) Needs() []lab.Ability { return []lab.Ability{lab.Proxies} }
 
 // Inject implements [Fault].
 func (f APIListDown) Inject(s *lab.Stack) {

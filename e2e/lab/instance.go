@@ -33,6 +33,7 @@ type Instance struct {
 
 	NATS *Network // its way to NATS
 	Kube *Gateway // its way to the apiserver; nil unless it is a patcher, a child of the test
+	api  *wall    // the same of a container
 	Log  *Log     // what it logs
 
 	http func() string // where a container's HTTP can be reached from here; nil without one
@@ -109,7 +110,8 @@ func (s *Stack) StartDevices(n int, flags ...string) *Instance {
 func (s *Stack) instance(name, id string) *Instance {
 	i := &Instance{stack: s, name: name, NATS: s.network(), Log: newLog()}
 	if s.project != nil {
-		i.NATS.wall = &wall{t: s.t, port: natsPort, of: func() *container { return i.process().(*container) }}
+		of := func() *container { return i.process().(*container) }
+		i.NATS.wall, i.api = &wall{t: s.t, port: natsPort, of: of}, &wall{t: s.t, port: kubePort, of: of}
 		i.http = sync.OnceValue(func() string { return forward(s.t, i.dial) })
 	}
 	s.mu.Lock()
@@ -276,6 +278,34 @@ func (i *Instance) HTTP() string {
 // kubePort is where k3s listens in its container.
 const kubePort = 6443
 
+// RefuseAPI ends a patcher's connections to the apiserver and refuses new ones, until AcceptAPI.
+func (i *Instance) RefuseAPI() {
+	i.stack.use(Cuts)
+	if i.Kube != nil {
+		i.Kube.Refuse()
+		return
+	}
+	i.api.refuse()
+}
+
+// AcceptAPI lets a patcher connect to the apiserver again.
+func (i *Instance) AcceptAPI() {
+	i.stack.use(Cuts)
+	if i.Kube != nil {
+		i.Kube.Accept()
+		return
+	}
+	i.api.accept()
+}
+
+// APIRequests is how many requests of a patcher the apiserver's gateway has seen: on containers, where there is none, 0.
+func (i *Instance) APIRequests() int {
+	if i.Kube == nil {
+		return 0
+	}
+	return i.Kube.Requests()
+}
+
 // APIConnections is how often a patcher has connected to the apiserver, or tried to: on containers, since it was asked
 // for the first time.
 func (i *Instance) APIConnections() int {
@@ -283,7 +313,7 @@ func (i *Instance) APIConnections() int {
 	if i.Kube != nil {
 		return i.Kube.Accepted()
 	}
-	return i.NATS.wall.dialed(kubePort)
+	return i.api.dialed()
 }
 
 // ID is the instance name that the service uses in leases and health.
@@ -320,6 +350,11 @@ func (i *Instance) exited(proc process, expected bool) {
 	e := &record.Process{Kind: record.ProcessExited, Service: i.name, Instance: i.id, Expected: expected}
 	if err := proc.Err(); err != nil {
 		e.Exit = err.Error()
+	}
+	if !expected {
+		i.stack.mu.Lock()
+		i.stack.deaths = append(i.stack.deaths, fmt.Sprintf("%s had ended: %s", i.id, e.Exit))
+		i.stack.mu.Unlock()
 	}
 	i.stack.note(record.Event{Process: e})
 }

@@ -16,6 +16,14 @@ import (
 type ownK3s struct {
 	t       testing.TB
 	project *Project
+	killed  bool
+}
+
+// revive starts one that a test which failed has left killed.
+func (k *ownK3s) revive() {
+	if k.killed {
+		k.Start()
+	}
 }
 
 // Kill implements [OwnKube]: everything in the container ends with its main process.
@@ -23,6 +31,7 @@ func (k *ownK3s) Kill() {
 	k.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
+	k.killed = true
 	_, err := docker(ctx, "update", "--restart=no", k.project.k3s) // else the engine starts it at once
 	if err == nil {
 		var c *container
@@ -41,9 +50,13 @@ func (k *ownK3s) Start() {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
 	_, err := docker(ctx, "start", k.project.k3s)
+	if err == nil {
+		_, err = docker(ctx, "update", "--restart=unless-stopped", k.project.k3s) // as it was
+	}
 	namespaces := k.project.kube.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
 	for err == nil {
 		if _, err = namespaces.List(ctx, metav1.ListOptions{Limit: 1}); err == nil {
+			k.killed = false
 			return
 		}
 		if ctx.Err() == nil {
@@ -65,8 +78,9 @@ func (k *ownK3s) Backup() string {
 // Restore implements [OwnKube].
 func (k *ownK3s) Restore(backup string) {
 	k.t.Helper()
-	k.must(os.RemoveAll(k.store()))
-	k.must(os.CopyFS(k.store(), os.DirFS(backup)))
+	store := k.store()
+	k.must(os.RemoveAll(store))
+	k.must(os.CopyFS(store, os.DirFS(backup)))
 }
 
 // store is where the API stores what it knows: etcd of the stand-in, or the database of k3s.

@@ -57,6 +57,7 @@ type Stack struct {
 	instances []*Instance
 	measured  []Measure
 	used      []Ability
+	deaths    []string // processes that ended by themselves
 }
 
 // OwnKube is a Kubernetes API that a test may kill, start again on the store it had, and give back an older store.
@@ -97,6 +98,9 @@ func New(t testing.TB, o Options) *Stack {
 		s.recorder = record.Start(record.Config{NATS: s.NATS.connect(), Resources: s.Kube.Dynamic, Namespace: s.Fleet})
 	}
 	t.Cleanup(s.stop)
+	if k, ok := s.Own.(*ownK3s); ok {
+		t.Cleanup(k.revive)
+	}
 	return s
 }
 
@@ -283,7 +287,17 @@ func (s *Stack) Eventually(within time.Duration, what string, cond func(ctx cont
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	s.t.Fatalf("%s: not within %s: %v (logs: %s)", what, within, err, s.dir)
+	s.t.Fatalf("%s: not within %s: %v%s (logs: %s)", what, within, err, s.died(), s.dir)
+}
+
+// died says which processes have ended by themselves: whatever else is wrong may follow from that.
+func (s *Stack) died() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.deaths) == 0 {
+		return ""
+	}
+	return "; " + strings.Join(s.deaths, "; ")
 }
 
 // Conn is a connection for the test itself.

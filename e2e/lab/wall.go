@@ -19,7 +19,7 @@ type wall struct {
 
 // refuse has the kernel refuse connections to the server, and ends those that there are.
 func (w *wall) refuse() {
-	w.rule("--insert")
+	w.rule("--append")
 	w.cut()
 }
 
@@ -42,12 +42,13 @@ func (w *wall) swallow(on bool) {
 	w.must("docker", "network", "connect", projectName+"_fleet", w.of().id)
 }
 
-// dialed counts the connections that the container tries to make to a port, from the first call on.
-func (w *wall) dialed(port int) int {
+// dialed counts the connections that the container tries to make to the server, from the first call on, also those that are
+// refused.
+func (w *wall) dialed() int {
 	w.t.Helper()
-	counted := fmt.Sprintf("dpt:%d", port)
+	counted := fmt.Sprintf("dpt:%d", w.port)
 	for _, line := range strings.Split(w.inside("iptables", "--list", "OUTPUT", "--numeric", "--verbose", "--exact"), "\n") {
-		if fields := strings.Fields(line); slices.Contains(fields, counted) {
+		if fields := strings.Fields(line); slices.Contains(fields, counted) && !slices.Contains(fields, "REJECT") {
 			n, err := strconv.Atoi(fields[0])
 			if err != nil {
 				w.t.Fatalf("read how many connections there were: %q", line)
@@ -55,7 +56,7 @@ func (w *wall) dialed(port int) int {
 			return n
 		}
 	}
-	w.inside("iptables", "--append", "OUTPUT", "--protocol", "tcp", "--syn", "--dport", strconv.Itoa(port))
+	w.inside("iptables", "--insert", "OUTPUT", "--protocol", "tcp", "--syn", "--dport", strconv.Itoa(w.port))
 	return 0
 }
 

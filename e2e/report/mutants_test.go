@@ -1,11 +1,11 @@
 package report
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -27,6 +27,9 @@ func TestMutants_NoneIsMissing(t *testing.T) {
 	for _, s := range scenarios {
 		tests[s.Test] = true
 	}
+	for _, test := range backupTests(t) {
+		tests[test] = true
+	}
 	for _, c := range invariant.All() {
 		checkers[c.Name] = true
 	}
@@ -41,18 +44,19 @@ func TestMutants_NoneIsMissing(t *testing.T) {
 			t.Errorf("%s does not apply: %v\n%s", path, err, out)
 		}
 		test, _, _ := strings.Cut(m["Scenario"], "/")
-		number := numbered.FindStringSubmatch(test)
-		if !tests[test] || !strings.HasPrefix(filepath.Base(path), "r"+number[1]+"-") {
-			t.Errorf("%s is about %s: there is no such test of its number", path, test)
+		subject := strings.ToLower(strings.TrimPrefix(test, "Test"))
+		subject, _, _ = strings.Cut(subject, "_")
+		if !tests[test] || !strings.HasPrefix(filepath.Base(path), subject+"-") {
+			t.Errorf("%s is about %s: there is no such test of what it is named after", path, test)
 			continue
 		}
 		if c := m["Checker"]; c != "" && !checkers[c] {
 			t.Errorf("%s is about the checker %s: there is none", path, c)
 		}
-		killers[number[1]], killers[m["Checker"]] = true, true
+		killers[subject], killers[m["Checker"]] = true, true
 	}
 	for n := 1; n <= ScenarioCount; n++ {
-		if text := strconv.Itoa(n + 100)[1:]; !killers[text] {
+		if !killers[fmt.Sprintf("r%02d", n)] {
 			t.Errorf("scenario %d has no mutant", n)
 		}
 	}
@@ -63,7 +67,20 @@ func TestMutants_NoneIsMissing(t *testing.T) {
 	}
 }
 
-var mutantName = regexp.MustCompile(`^r\d\d(-[a-z0-9]+)+\.patch$`)
+// backupTests are the names of the tests that are no scenario and have mutants.
+func backupTests(t *testing.T) (names []string) {
+	t.Helper()
+	text, err := os.ReadFile("../backup/backup_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^func (TestBackup_\w+)\(`).FindAllSubmatch(text, -1) {
+		names = append(names, string(m[1]))
+	}
+	return names
+}
+
+var mutantName = regexp.MustCompile(`^(r\d\d|backup)(-[a-z0-9]+)+\.patch$`)
 
 // mutantOf reads the lines above the patch.
 func mutantOf(t *testing.T, path string) map[string]string {
@@ -73,7 +90,7 @@ func mutantOf(t *testing.T, path string) map[string]string {
 		t.Fatal(err)
 	}
 	if !mutantName.MatchString(filepath.Base(path)) {
-		t.Errorf("%s is not named as rNN-words.patch", path)
+		t.Errorf("%s is not named as rNN-words.patch or backup-words.patch", path)
 	}
 	head, patch, _ := strings.Cut(string(text), "\n\n")
 	m := map[string]string{}

@@ -38,6 +38,7 @@ func TestR01_TimeToReady(t *testing.T) {
 		start := time.Now()
 		s.WaitReady(len(services))
 		s.Measured(fmt.Sprintf("ready with %d keys", deployments*devices), time.Since(start), time.Minute)
+		t.Logf("%d keys on %d devices take: %s", deployments*devices, devices, s.Footprint())
 		time.Sleep(3 * time.Second) // what a restart writes it writes at once; to wait for rest takes a minute with so many keys
 		if d := lab.Difference(before, s.MustPicture()); len(d) > 0 {
 			t.Fatalf("with %d keys the restart changed something: %q", deployments*devices, d)

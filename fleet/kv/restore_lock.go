@@ -159,6 +159,24 @@ func (r *Restore) Lock(ctx context.Context, takeOver bool) error {
 	return r.failed("restore", err)
 }
 
+// Restoring returns what a restore of the bucket that runs, or was killed, says of itself: nil when there is none.
+func (b *Bucket) Restoring(ctx context.Context) (*LockedError, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	r := Restore{bucket: b}
+	note, _, err := r.readLock(ctx)
+	if errors.Is(err, ErrBucketMissing) {
+		return nil, nil
+	}
+	if err == nil {
+		err = r.lockedBy(ctx, note)
+	}
+	if busy, ok := errors.AsType[*LockedError](err); ok {
+		return busy, nil
+	}
+	return nil, err
+}
+
 // lockedBy returns the error for a lock that another restore has.
 func (r *Restore) lockedBy(ctx context.Context, note restoreNote) error {
 	e := &LockedError{Bucket: r.bucket.name, Since: note.Began}

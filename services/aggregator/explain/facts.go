@@ -79,6 +79,9 @@ func deviceFacts(in Input) []string {
 	if d.InfoSpoiled {
 		out = append(out, fmt.Sprintf("device %s: its last info is malformed and was set aside", d.ID))
 	}
+	if d.InfoDoubted {
+		out = append(out, fmt.Sprintf("device %s: its info came with a backup, and its resource counts, until it reports again", d.ID))
+	}
 	return out
 }
 

@@ -165,10 +165,25 @@ func (s *State) SetHeartbeatsSince(created time.Time) {
 	}
 }
 
+// SetInfosSince tells when the bucket of infos was created or set back. An info that is older came with a backup, and may
+// not be the last one of its device. It touches every device: it is called once for each incarnation of the bucket.
+func (s *State) SetInfosSince(created time.Time) {
+	if s.infosSince == stampOf(created) {
+		return
+	}
+	s.infosSince = stampOf(created)
+	for _, d := range s.devices {
+		s.attend(d)
+	}
+}
+
+// infoDoubted reports whether the info may not be the last one.
+func (s *State) infoDoubted(d *device) bool { return d.infoAt.heard() && d.infoAt.at < s.infosSince }
+
 // attend puts a device into the sets of those that need something done, or takes it out.
 func (s *State) attend(d *device) {
 	fresh := d.known && !d.stale
-	mute := !d.infoAt.heard() || d.buried() && d.infoAt.at <= d.mirrorAt.at
+	mute := !d.infoAt.heard() || s.infoDoubted(d) || d.buried() && d.infoAt.at <= d.mirrorAt.at
 	going := d.registered() && d.mirror.Deleting
 	s.ask(d, fresh && !going && (mute || d.owed > 0))
 	s.dismiss(d)

@@ -23,6 +23,7 @@ type model struct {
 	desired     map[fleet.Pair]string // foreignValue: written by somebody else
 	reports     map[fleet.Pair]report
 	since       time.Time
+	infosSince  time.Time
 	doubted     uint64
 	cutoff      time.Time
 }
@@ -277,6 +278,12 @@ func genClock(t *rapid.T) op {
 			func(m *model) { m.since = at },
 			func(s *projection.State) { s.SetHeartbeatsSince(at) },
 		}
+	case 2:
+		return op{
+			fmt.Sprintf("infos since %s", at),
+			func(m *model) { m.infosSince = at },
+			func(s *projection.State) { s.SetInfosSince(at) },
+		}
 	}
 	return op{
 		fmt.Sprintf("cutoff %s", at),
@@ -325,6 +332,7 @@ func (m *model) feed(t *rapid.T, s *projection.State) {
 		})
 	}
 	add(func() { s.SetHeartbeatsSince(m.since) })
+	add(func() { s.SetInfosSince(m.infosSince) })
 	add(func() { s.SetCutoff(m.cutoff) })
 	add(func() { s.DoubtReports(m.doubted) })
 

@@ -34,6 +34,7 @@ type Device struct {
 	Info        *fleet.DeviceInfo // the last good one, nil when there is none
 	InfoAt      Origin
 	InfoSpoiled bool // the last one was malformed
+	InfoDoubted bool // it came with a backup: the device may have said another since
 	HeartbeatAt Origin
 	Seen        time.Time // the newest stamp of its keys, zero when it has none
 	Known       bool      // it has been heard of, now or according to its resource
@@ -100,7 +101,9 @@ func (s *State) Device(id fleet.DeviceID) (Device, bool) {
 	if d == nil {
 		return Device{}, false
 	}
-	return d.export(), true
+	out := d.export()
+	out.InfoDoubted = s.infoDoubted(d)
+	return out, true
 }
 
 func (d *device) export() Device {

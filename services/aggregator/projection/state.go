@@ -20,6 +20,7 @@ type State struct {
 
 	cutoff      stamp // devices last seen before it are stale
 	since       stamp // creation of the heartbeat bucket: no known device was last seen before it
+	infosSince  stamp // creation of the bucket of infos, see infoDoubted
 	newest      stamp // greatest lastSeen
 	newestStale bool  // newest must be found anew
 

@@ -2,8 +2,9 @@
 //
 // A device without a resource is registered from its info, if that was stored later than the tombstone:
 // deleting a living device is a reset, and old info brings nobody back. A registered device gets the
-// labels and the inventory of its info, and its state. Absent or malformed info changes nothing, and neither does any of a
-// Device of which the mirror shows no more than that it is there.
+// labels and the inventory of its info, and its state. Absent or malformed info changes nothing, nor does one that came with a
+// backup where the resource has a later one, and neither does any of a Device of which the mirror shows no more than that it
+// is there.
 //
 // The resource changes on transitions only. What the mirror shows of it is the memory of what was
 // written: a restart with the same input wants nothing. Two rules keep the number of writes down:
@@ -41,11 +42,17 @@ func Judge(d projection.Device, incident bool) (w Want, ok bool) {
 	}
 	was := d.Resource
 	w = Want{Device: d.ID, UID: was.UID, Labels: was.Reported, Status: was.Status}
-	if d.Info != nil {
+	if d.Info != nil && !superseded(d) {
 		w.Labels, w.Status.Inventory, w.Status.AgentVersion = d.Info.Labels, d.Info.Inventory, d.Info.AgentVersion
 	}
 	w.Status.State, w.Status.LastSeen = state(d, incident)
 	return w, !maps.Equal(w.Labels, was.Reported) || !equal(w.Status, was.Status)
+}
+
+// superseded reports whether the resource has what the device said after the info. A resource that no device was heard of
+// yet has nothing.
+func superseded(d projection.Device) bool {
+	return d.InfoDoubted && (d.Resource.Status.State == fleet.DeviceFresh || d.Resource.Status.State == fleet.DeviceStale)
 }
 
 // register returns the resource of a device that has none.

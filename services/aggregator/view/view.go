@@ -194,6 +194,8 @@ func (v *View) date(f *feed, created time.Time) {
 	switch f.bucket {
 	case fleet.BucketDeviceHeartbeat:
 		v.state.SetHeartbeatsSince(created)
+	case fleet.BucketDeviceInfo:
+		v.state.SetInfosSince(created)
 	case fleet.BucketDeviceState:
 		v.states = created
 	case fleet.BucketDesiredState:

@@ -41,6 +41,7 @@ var update = flag.Bool("update", false, "rewrite the expected lines of testdata/
 //	apply                                 shows it and writes it
 //	approve [ID]                          approves the hold, the current one unless an id is given
 //	lose                                  desired-state is lost, and the state rebuilt
+//	restored                              desired-state was restored from a backup of what it has now; the state is rebuilt
 //	restart                               the state is rebuilt from the buckets
 //	keys                                  shows desired-state
 //	ask DEVICE                            shows what the device is answered
@@ -178,6 +179,9 @@ func (w *world) command(t *testing.T, f []string) string {
 		w.ok(w.write(change(t, fleet.KeyHold, &h)))
 	case "lose":
 		clear(w.desired)
+		w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)
+	case "restored":
+		w.since = w.now
 		w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)
 	case "restart":
 		w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)

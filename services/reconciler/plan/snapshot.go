@@ -27,8 +27,8 @@ type DeviceKeys struct {
 // DeviceKeys returns what a device is to run, or a [fleet.Error]: not found for a device without a
 // resource, unavailable while its keys are not what the plan may make them now. Deployments that are stuck,
 // because the bucket refuses them, do not count: their keys are answered as they are stored. So are those
-// that a hold keeps. Keys whose delete waits, for the quiet or for a mirror to trust, are left out: who runs
-// them goes on, and nobody starts what the bucket, rolled back, has again.
+// that a hold keeps. Keys whose delete waits, for the quiet or for a mirror to trust, are left out, and of those that a hold keeps the ones
+// that are older than the bucket: who runs them goes on, and nobody starts what the bucket, rolled back or restored, has again.
 func (s *State) DeviceKeys(id fleet.DeviceID, stuck func(fleet.DeploymentName) bool) (DeviceKeys, error) {
 	d := s.devices[id]
 	switch {
@@ -65,13 +65,14 @@ func (s *State) imminent(x *pair) bool {
 	}
 }
 
-// leaving reports whether the pair's key is to go, and no hold keeps it.
+// leaving reports whether the pair's key is to go, and no hold keeps it. A hold keeps no key that came with a backup: what
+// it wishes for may have been deleted before the bucket was restored.
 func (s *State) leaving(x *pair) bool {
 	if x.action != remove {
 		return false
 	}
 	held := s.hold != nil && !s.hold.Approved
-	return !held || !causeOf(x.deployment, x.device).Doubtful()
+	return !held || x.older || !causeOf(x.deployment, x.device).Doubtful()
 }
 
 // staying returns the device's entries without those that are to go.

@@ -25,6 +25,7 @@ type State struct {
 	voidAt uint64                             // a hold of this revision is of a mirror that went back; 0: none is
 	unheld bool                               // _hold was overwritten or deleted by somebody else: to be written again
 	busy   map[*deployment]struct{}           // those that are not at rest: Compute looks at these alone
+	since  time.Time                          // desired-state was created or set back then
 	lost   time.Time                          // when values were last found to be gone without a message
 	unmade map[*deployment]struct{}           // those that are stuck and may lack keys, see isUnmade
 	sound  map[*deployment]struct{}           // those that are stuck and not unmade
@@ -126,6 +127,9 @@ func (s *State) Jumped(at time.Time, by time.Duration) {
 		s.recent[pair] = deleted.Add(by)
 	}
 }
+
+// Since says when desired-state, about to be read anew, began: it was created or set back then.
+func (s *State) Since(at time.Time) { s.since = at }
 
 // Lose says that values of desired-state are gone without a message, maybe also some that never were in view: it was
 // set back, or purged. What is stuck may have lost keys that nobody can make again.

@@ -57,9 +57,9 @@ func (s *State) applyPair(name fleet.Pair, m Message, at time.Time) error {
 // store puts what the bucket holds into the pair.
 func (s *State) store(x *pair, m Message) {
 	old := x.stored
-	x.stored, x.revision, x.foreign = nil, 0, false
+	x.stored, x.revision, x.foreign, x.older = nil, 0, false, false
 	if m.Op == Put {
-		x.stored, x.revision, x.foreign = s.values.use(m.Value), m.Revision, !m.Own
+		x.stored, x.revision, x.foreign, x.older = s.values.use(m.Value), m.Revision, !m.Own, m.Time.Before(s.since)
 	}
 	s.values.drop(old)
 	n := 0

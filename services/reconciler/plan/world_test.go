@@ -30,6 +30,7 @@ type world struct {
 	epoch   uint64         // of the mirror
 	term    string         // of the mirror's lease
 	writes  map[string]int // writes per desired-state key
+	since   time.Time      // desired-state was created then
 }
 
 // begin is when the worlds of the tests begin.
@@ -171,6 +172,7 @@ func (w *world) check(p Plan) {
 // all at one time.
 func (w *world) rebuild(rng *rand.Rand, at time.Time) *State {
 	s := New(w.state.brake)
+	s.Since(w.since)
 	type step struct {
 		mirror bool
 		m      Message

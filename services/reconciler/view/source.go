@@ -24,6 +24,8 @@ type source struct {
 	seq     uint64
 	reached uint64    // the last sequence seen, over passes
 	young   time.Time // since when the stream is what it is: it was created, set back, or first made whole then
+	created time.Time // the stream, in the last pass
+	restart time.Time // what is older than this the stream has from a backup, or from before it was set back
 	unwhole bool      // of the mirror: it was not whole when it was last looked at
 }
 
@@ -44,8 +46,11 @@ func (s *source) Begin(p kv.Pass) {
 	if s.young = newest(s.young, p.Created); p.NewIncarnation {
 		s.young = newest(s.young, s.view.clock.Now())
 	}
-	if s == s.view.desired && p.NewIncarnation {
-		s.view.state.Lose(s.young)
+	if s == s.view.desired {
+		s.view.state.Since(s.restarted(p))
+		if p.NewIncarnation {
+			s.view.state.Lose(s.young)
+		}
 	}
 	if s == s.view.mirror {
 		s.view.state.Reread()
@@ -54,6 +59,16 @@ func (s *source) Begin(p kv.Pass) {
 		}
 	}
 	s.view.notify()
+}
+
+// restarted says when a stream began: with its creation, or when it was found to have been set back.
+func (s *source) restarted(p kv.Pass) time.Time {
+	if p.NewIncarnation && !p.Created.After(s.created) {
+		s.restart = s.view.clock.Now()
+	}
+	s.created = p.Created
+	s.restart = newest(s.restart, p.Created)
+	return s.restart
 }
 
 // Apply implements [kv.View].
