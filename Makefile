@@ -113,9 +113,14 @@ e2e: scenario race ## run the scenarios on real processes (S=R06: one; COUNT=n: 
 	$(if $(S),,@go run ./e2e/cmd/recovery reached $(RESULTS))
 endif
 
+# A test of most scenarios, of those that take the least time on containers.
+FEW := R01_Cold|R02_|R03_|R04_Deployment|R05_|R07_Rolling|R09_StoreRolledBack|R10_RevisionsRestart|R11_Aimed|R12_|R13_|R14_|R15_Missing|R17_|R18_|R19_ApiserverKilled|R21_All|R22_Frozen|R23_
+
 .PHONY: compose
-compose: build images ## docker-compose.yml as it is shipped, from nothing to Ready and back (needs a Docker engine)
-	go test -race -count=1 -v -timeout 20m ./e2e/compose
+compose: build images ## docker-compose.yml as it is shipped, from nothing to Ready and back, and a test of most scenarios on its containers
+	@rm -f bin/results.jsonl
+	E2E_STACK=compose E2E_RESULTS=$(RESULTS) go test -race -count=1 -v -timeout $(TIMEOUT) -parallel 1 -p 1 ./e2e/compose ./e2e/scenarios -run '^Test(Compose_|Images_|$(FEW))'
+	@go run ./e2e/cmd/recovery containers $(RESULTS) 'make compose'
 
 .PHONY: sweep
 sweep: race ## kill the operator after each of its effects (SWEEP=n: after n of them; SEED=n)
