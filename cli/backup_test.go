@@ -147,7 +147,7 @@ func TestBackup_RefusesWhatIsThereAndWhatIsMissing(t *testing.T) {
 		t.Errorf("%v, %v", m.names(), err)
 	}
 	// A missing bucket is restored without --replace.
-	code, _, stderr := invoke(t.Context(), "restore", dir, "--nats-url", url, "--yes", "--bucket", "device-info")
+	code, _, stderr := invoke(t.Context(), "restore", dir, "--nats-url", url, "--yes", "--bucket", "device-info", "--without-resources")
 	if code != 0 || o.values(fleet.BucketDeviceInfo)["info.pi-1"] != "{}" {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
@@ -266,7 +266,7 @@ func TestRestore_RefusesAnotherFleetsBuckets(t *testing.T) {
 // A failure on the way says what state each bucket is in, and the command to go on does.
 func TestRestore_FailsInTheMiddle(t *testing.T) {
 	o, url, dir := backedUp(t)
-	o.store(fleet.BucketDesiredState, "pi-9.later", `{}`, nil)
+	o.store(fleet.BucketDeviceState, "state.pi-9.later", `{}`, nil)
 	// The third bucket's archive is read twice while it is loaded. The first time it is whole.
 	rewritten := filepath.Join(t.TempDir(), "copy")
 	if err := os.CopyFS(rewritten, os.DirFS(dir)); err != nil {
@@ -278,13 +278,13 @@ func TestRestore_FailsInTheMiddle(t *testing.T) {
 		t.Fatalf("exit %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
 	for _, want := range []string{
-		"device-heartbeat, device-state: restored", "desired-state, fleet-resources: as it was before", "device-info: CLOSED", "--take-over --yes --bucket device-info",
+		"fleet-resources, desired-state: restored", "device-state, device-heartbeat: as it was before", "device-info: CLOSED", "--take-over --yes --bucket device-info",
 	} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("it does not say %q: %s", want, stderr)
 		}
 	}
-	if o.values(fleet.BucketDesiredState)["pi-9.later"] == "" {
+	if o.values(fleet.BucketDeviceState)["state.pi-9.later"] == "" {
 		t.Error("what is as it was before is not")
 	}
 	if err := kv.Open(o.nc, fleet.BucketDeviceInfo, kv.Provisioning{Fleet: "fleet"}).Ensure(t.Context()); err == nil {

@@ -47,8 +47,10 @@ func (e *examination) run(ctx context.Context, services []serviceStatus) error {
 func (e *examination) bucket(ctx context.Context, name string) {
 	b := kv.Open(e.nc, name, kv.Provisioning{})
 	if busy, err := b.Restoring(ctx); err == nil && busy != nil {
-		e.exam.Restoring(name, busy.Since, busy.Intact)
-		return
+		e.exam.Restoring(doctor.Restoration{Bucket: name, Since: busy.Since, Open: busy.Open, Intact: busy.Intact})
+		if !busy.Open {
+			return
+		}
 	}
 	s, err := b.Survey(ctx)
 	if errors.Is(err, kv.ErrBucketMissing) {

@@ -50,7 +50,7 @@ func (p *program) restoreCommand() *cli.Command {
 			&cli.BoolFlag{Name: "replace", Usage: "replace buckets that exist; else only missing ones are restored, and one that exists is an error"},
 			&cli.BoolFlag{Name: "take-over", Usage: "go on with buckets that a restore which was killed has left closed"},
 			&cli.BoolFlag{Name: "give-back", Usage: "restore nothing: open what a restore that was killed has closed and not begun to load"},
-			&cli.BoolFlag{Name: "without-resources", Usage: "restore device-info of a backup older than 7 days though fleet-resources is not restored with it"},
+			&cli.BoolFlag{Name: "without-resources", Usage: "restore device-info without fleet-resources also where Devices that were deleted since may be made again"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "check everything, say what would be done, and change nothing"},
 			&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "how long to wait until all services are ready again; 0: not at all"},
 			yesFlag(), outputFlag(),
@@ -152,12 +152,15 @@ func (p *program) prepare(c *cli.Context, nc *nats.Conn, dir string, m manifest,
 	if running := fleetOf(services); running != "" && running != m.Fleet {
 		return nil, fmt.Errorf("the backup is of fleet %q, the services here run %q", m.Fleet, running)
 	}
-	if err := checkAge(m, buckets, time.Now()); err != nil && !c.Bool("give-back") && !c.Bool("without-resources") {
-		return nil, err
+	if !c.Bool("give-back") && !c.Bool("without-resources") {
+		if err := checkTombstones(c.Context, nc, m, buckets); err != nil {
+			return nil, err
+		}
 	}
 	r := &restoration{Fleet: m.Fleet, At: m.At, answered: anyAnswers(services)}
 	var there []string
-	for _, name := range buckets {
+	// What says which devices were deleted comes first, also when not all comes: see checkTombstones.
+	for _, name := range slices.Backward(buckets) {
 		s, err := p.prepareBucket(c.Context, nc, dir, m, name)
 		if err != nil {
 			return nil, err
@@ -177,15 +180,28 @@ func anyAnswers(services []serviceStatus) bool {
 	return slices.ContainsFunc(services, func(s serviceStatus) bool { return len(s.Replicas) > 0 })
 }
 
-// checkAge refuses what would make deleted Devices again. That a Device was deleted is known from the mirror, for as long as
-// its tombstones live; a mirror that is restored makes them anew for all that is in it and has no resource.
-func checkAge(m manifest, buckets []string, now time.Time) error {
-	age := now.Sub(m.At)
-	if age < fleet.TombstoneTTL-time.Hour || !slices.Contains(buckets, fleet.BucketDeviceInfo) || slices.Contains(buckets, fleet.BucketResources) {
+// checkTombstones refuses what would make deleted Devices again. That a Device was deleted is known from the mirror, for as long
+// as its tombstones live and the mirror is the one in which they were written; in a mirror that was restored they are made anew
+// for all that is in it and has no resource.
+func checkTombstones(ctx context.Context, nc *nats.Conn, m manifest, buckets []string) error {
+	if !slices.Contains(buckets, fleet.BucketDeviceInfo) || slices.Contains(buckets, fleet.BucketResources) {
 		return nil
 	}
-	return fmt.Errorf("the backup is %d days old: restored without %s, %s would make Devices again that were deleted since and are forgotten by now; choose both, or say --without-resources",
-		age/(24*time.Hour), fleet.BucketResources, fleet.BucketDeviceInfo)
+	age := time.Since(m.At)
+	mirror, err := kv.Open(nc, fleet.BucketResources, kv.Provisioning{}).Survey(ctx)
+	why := ""
+	switch {
+	case age >= fleet.TombstoneTTL-time.Hour:
+		why = fmt.Sprintf("the backup is %d days old", age/(24*time.Hour))
+	case err != nil:
+		why = fmt.Sprintf("%s cannot be seen from here (%v)", fleet.BucketResources, err)
+	case mirror.Created.After(m.At) && !mirror.Restored:
+		why = fmt.Sprintf("%s was made anew since the backup", fleet.BucketResources)
+	default:
+		return nil
+	}
+	return fmt.Errorf("%s: restored without %s, %s may make Devices again that were deleted since and are forgotten by now; choose both, or say --without-resources",
+		why, fleet.BucketResources, fleet.BucketDeviceInfo)
 }
 
 func (p *program) prepareBucket(ctx context.Context, nc *nats.Conn, dir string, m manifest, name string) (*step, error) {
@@ -334,9 +350,14 @@ func (p *program) resync(nc *nats.Conn) {
 
 // outcome is in what state buckets are after a restore that did not come to its end.
 type outcome struct {
-	restored, asBefore, shut []string
-	others                   []string // that another restore has
+	restored, asBefore []string
+	marked             []string // open, as they were before, and the lock is left
+	intact             []string // closed, with what they had
+	shut               []string // closed, and what they had is gone
+	others             []string // that another restore has
 }
+
+func (o outcome) unsettled() int { return len(o.marked) + len(o.intact) + len(o.shut) + len(o.others) }
 
 // failed puts right what can be, and says what state each bucket is in and how to go on. It goes on after Ctrl-C. It returns
 // nil when there was no cause, and every bucket is open.
@@ -344,7 +365,7 @@ func (p *program) failed(c *cli.Context, dir string, r *restoration, cause error
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), 30*time.Second)
 	defer cancel()
 	o := p.settle(ctx, r)
-	if cause == nil && len(o.shut)+len(o.others) == 0 {
+	if cause == nil && o.unsettled() == 0 {
 		fmt.Fprintf(p.err, "%s: as it was before\n", strings.Join(o.asBefore, ", "))
 		return nil
 	}
@@ -361,7 +382,7 @@ func (p *program) failed(c *cli.Context, dir string, r *restoration, cause error
 	if errors.Is(cause, kv.ErrNoPath) {
 		b.WriteString("\nuse a NATS context that may, in the account where the bucket is, and choose its buckets with --bucket: docs/backup.md")
 	}
-	if len(o.restored)+len(o.shut) == 0 {
+	if len(o.restored)+len(o.intact)+len(o.shut) == 0 {
 		b.WriteString("\nnothing was changed")
 	}
 	for _, part := range []struct {
@@ -371,6 +392,8 @@ func (p *program) failed(c *cli.Context, dir string, r *restoration, cause error
 		{o.restored, "restored"},
 		{o.asBefore, "as it was before"},
 		{o.others, "not touched any more: another restore has it"},
+		{o.marked, "as it was before, and still marked as being restored"},
+		{o.intact, "CLOSED, with what it had: nobody can read or write it"},
 		{o.shut, "CLOSED: nobody can read or write it, and its owner cannot create it"},
 	} {
 		if len(part.names) > 0 {
@@ -378,8 +401,8 @@ func (p *program) failed(c *cli.Context, dir string, r *restoration, cause error
 		}
 	}
 	switch {
-	case len(o.shut) > 0:
-		p.waysOn(c, &b, dir, o.shut)
+	case len(o.marked)+len(o.intact)+len(o.shut) > 0:
+		p.waysOn(c, &b, dir, o)
 	case isBusy:
 		waysOnAfterAnother(&b, dir, r, busy)
 	}
@@ -404,7 +427,7 @@ func (p *program) settle(ctx context.Context, r *restoration) outcome {
 		}
 		if err != nil {
 			fmt.Fprintf(p.err, "fleet: %v\n", err)
-			to = &o.shut
+			to = o.stuck(s.restore)
 		}
 		if errors.Is(err, kv.ErrTakenOver) {
 			to = &o.others
@@ -414,12 +437,31 @@ func (p *program) settle(ctx context.Context, r *restoration) outcome {
 	return o
 }
 
-// waysOn says how to go on with buckets that are closed.
-func (p *program) waysOn(c *cli.Context, b *strings.Builder, dir string, shut []string) {
-	fmt.Fprintf(b, "\nto go on:    fleet restore %s --replace --take-over --yes --bucket %s", shellWord(dir), strings.Join(shut, " --bucket "))
+// stuck is where a bucket belongs that could not be put right.
+func (o *outcome) stuck(r *kv.Restore) *[]string {
+	switch {
+	case r.Begun():
+		return &o.shut
+	case r.Shut():
+		return &o.intact
+	}
+	return &o.marked
+}
+
+// waysOn says how to go on with buckets that are closed, or marked.
+func (p *program) waysOn(c *cli.Context, b *strings.Builder, dir string, o outcome) {
+	if back := slices.Concat(o.marked, o.intact); len(back) > 0 {
+		fmt.Fprintf(b, "\nto have them as they were:  fleet restore %s --give-back --bucket %s", shellWord(dir), strings.Join(back, " --bucket "))
+	}
+	if closed := slices.Concat(o.intact, o.shut); len(closed) > 0 {
+		fmt.Fprintf(b, "\nto go on:    fleet restore %s --replace --take-over --yes --bucket %s", shellWord(dir), strings.Join(closed, " --bucket "))
+	}
+	if len(o.shut) == 0 {
+		return
+	}
 	fmt.Fprintf(b, "\nto give up (owners make their buckets anew, without what only the backup has):")
 	at, _ := p.server(c) // it was asked before
-	for _, name := range shut {
+	for _, name := range o.shut {
 		for _, stream := range []string{fleet.StreamName(name), fleet.RestoreStreamName(name)} {
 			fmt.Fprintf(b, "\n  nats %s", strings.Join(slices.Concat(natsFlags(at), []string{"stream", "rm", "-f", stream}), " "))
 		}
@@ -433,7 +475,10 @@ func waysOnAfterAnother(b *strings.Builder, dir string, r *restoration, busy *kv
 		names = append(names, s.Bucket)
 	}
 	fmt.Fprintf(b, "\nif it was killed, go on:  fleet restore %s --replace --take-over --yes --bucket %s", shellWord(dir), strings.Join(names, " --bucket "))
-	if busy.Intact {
+	switch {
+	case busy.Open:
+		fmt.Fprintf(b, "\nor take its mark away:   fleet restore %s --give-back --bucket %s", shellWord(dir), busy.Bucket)
+	case busy.Intact:
 		fmt.Fprintf(b, "\nor open what it closed:  fleet restore %s --give-back --bucket %s", shellWord(dir), busy.Bucket)
 	}
 }

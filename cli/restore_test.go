@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,12 +66,13 @@ func TestRestore_KilledOnTheWay(t *testing.T) {
 		}
 		if code != 0 {
 			locked++
-			if offered := printed(t, stderr, `open what it closed: +fleet (.*)`); offered != nil {
+			closed := printed(t, stderr, `open what it closed: +fleet (.*)`)
+			if offered := slices.Concat(closed, printed(t, stderr, `take its mark away: +fleet (.*)`)); offered != nil {
 				givenBack++
 				if code, _, stderr := invoke(t.Context(), append(offered, "--nats-url", url)...); code != 0 {
 					t.Errorf("%q: exit %d, %s", offered, code, stderr)
 				}
-				if bucket := offered[len(offered)-1]; o.values(bucket)["later.x"] == "" {
+				if bucket := offered[len(offered)-1]; closed != nil && o.values(bucket)["later.x"] == "" {
 					t.Errorf("%s was given back without what it had", bucket)
 				}
 			}
@@ -157,6 +159,30 @@ func TestRestore_OldDeviceInfoAlone(t *testing.T) {
 		if code, _, stderr := invoke(t.Context(), append(args, more...)...); code != 0 {
 			t.Errorf("with %q: exit %d, %s", more, code, stderr)
 		}
+	}
+}
+
+// A mirror that was made anew since the backup has forgotten who was deleted before, unless it was restored itself.
+func TestRestore_DeviceInfoBesideANewMirror(t *testing.T) {
+	o, url, dir := backedUp(t)
+	if js, err := o.nc.JetStream(); err != nil || js.DeleteStream(fleet.StreamName(fleet.BucketResources)) != nil {
+		t.Fatal("the mirror could not be deleted")
+	}
+	args := []string{"restore", dir, "--nats-url", url, "--replace", "--yes", "--wait", "0s", "--bucket", "device-info"}
+	if code, _, stderr := invoke(t.Context(), args...); code != 1 || !strings.Contains(stderr, "fleet-resources cannot be seen") {
+		t.Errorf("without a mirror: exit %d, %s", code, stderr)
+	}
+	if err := kv.Open(o.nc, fleet.BucketResources, kv.Provisioning{Fleet: "fleet"}).Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := invoke(t.Context(), args...); code != 1 || !strings.Contains(stderr, "made anew since the backup") {
+		t.Errorf("beside a new one: exit %d, %s", code, stderr)
+	}
+	if code, _, stderr := invoke(t.Context(), "restore", dir, "--nats-url", url, "--replace", "--yes", "--wait", "0s", "--bucket", "fleet-resources"); code != 0 {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	if code, _, stderr := invoke(t.Context(), args...); code != 0 {
+		t.Errorf("beside a restored one: exit %d, %s", code, stderr)
 	}
 }
 

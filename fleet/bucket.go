@@ -35,6 +35,10 @@ const (
 // stream belongs to.
 const MetadataFleet = "fleet"
 
+// MetadataRestored is the stream metadata key that a restored bucket has: the last sequence that came out of the backup, in
+// decimal. Whatever is above was written since.
+const MetadataRestored = "fleet-restored"
+
 const appliedPrefix = "_applied."
 
 // StreamName returns the JetStream stream of a bucket: "KV_desired-state" (ADR-8).

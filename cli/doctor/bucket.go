@@ -26,15 +26,28 @@ func (x *Exam) Missing(bucket string) {
 	})
 }
 
-// Restoring says that a restore of a bucket has begun and not ended. Intact: its content is what it was.
-func (x *Exam) Restoring(bucket string, since time.Time, intact bool) {
+// Restoration is a restore of a bucket that has begun and not ended.
+type Restoration struct {
+	Bucket string
+	Since  time.Time
+	Open   bool // the bucket is in use
+	Intact bool // or it can be opened as it was
+}
+
+// Restoring takes in a restore that runs, or was killed.
+func (x *Exam) Restoring(r Restoration) {
 	f := Finding{
-		Kind: BucketRestoring, Bucket: bucket, What: "the bucket is being restored, or that restore was killed: services wait for it",
-		Why:  "a restore began at " + since.UTC().Format(time.RFC3339) + ", and has not ended",
-		Mend: "if no 'fleet restore' runs, go on with the folder of the backup: fleet restore DIR --replace --take-over --bucket " + bucket,
+		Kind: BucketRestoring, Bucket: r.Bucket, What: "the bucket is closed: it is being restored, or that restore was killed",
+		Why:  "a restore began at " + r.Since.UTC().Format(time.RFC3339) + ", and has not ended",
+		Mend: "if no 'fleet restore' runs, go on with the folder of the backup: fleet restore DIR --replace --take-over --bucket " + r.Bucket,
 	}
-	if intact {
-		f.Mend += "; or open the bucket as it was: fleet restore DIR --give-back --bucket " + bucket
+	back := "fleet restore DIR --give-back --bucket " + r.Bucket
+	switch {
+	case r.Open:
+		f.What = "the bucket is in use, and marked as being restored: no other restore can begin"
+		f.Mend = "if no 'fleet restore' runs, take the mark away, with the folder of any backup: " + back
+	case r.Intact:
+		f.Mend += "; or open the bucket as it was: " + back
 	}
 	x.add(f)
 }

@@ -90,6 +90,8 @@ func (w *world) restore(user string, buckets ...string) {
 	args := []string{"restore", "backup", "--replace", "--yes"}
 	if user == "ADMIN" {
 		args = append(args, "--wait", "0s")
+	} else {
+		args = append(args, "--without-resources") // they are in another account, and restored
 	}
 	for _, b := range buckets {
 		args = append(args, "--bucket", b)
@@ -121,7 +123,7 @@ func TestRestore_NoPath(t *testing.T) {
 			}
 			streams := w.streams()
 			for _, more := range []string{"--dry-run", "--yes"} {
-				out, err := w.fleetCommand(c.user, "restore", "backup", "--replace", more, "--wait", "0s", "--bucket", fleet.BucketDeviceInfo)
+				out, err := w.fleetCommand(c.user, "restore", "backup", "--replace", more, "--wait", "0s", "--bucket", fleet.BucketDeviceInfo, "--without-resources")
 				if err == nil || !strings.Contains(out, "cannot restore") || !strings.Contains(out, "context") || !strings.Contains(out, "nothing was changed") {
 					t.Errorf("%v\n%s", err, out)
 				}

@@ -249,10 +249,10 @@ func (s *stack) versions(t *testing.T) {
 // privileges looks at how the containers run: as nobody, on a file system that they cannot write to, and reachable from
 // this machine alone.
 func (s *stack) privileges(t *testing.T) {
-	for _, service := range []string{"patcher", "reconciler", "aggregator", "devices"} {
+	for service, memory := range map[string]int{"patcher": 512 << 20, "reconciler": 512 << 20, "aggregator": 512 << 20, "devices": 1 << 30} {
 		for _, id := range s.containers(service) {
 			got := s.must(lab.Docker(t.Context(), "inspect", "--format", "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}} {{len .HostConfig.PortBindings}}", id))
-			if want := "65532:65532 true [ALL] " + strconv.Itoa(512<<20) + " 0"; got != want {
+			if want := "65532:65532 true [ALL] " + strconv.Itoa(memory) + " 0"; got != want {
 				t.Errorf("%s runs with %q, want %q", service, got, want)
 			}
 		}

@@ -33,7 +33,6 @@ func (*APIFlap) Needs() []lab.Ability { return []lab.Ability{lab.Cuts} }
 // Inject implements [Fault].
 func (f *APIFlap) Inject(*lab.Stack) {
 	f.done.Go(func() {
-		defer f.patcher.AcceptAPI()
 		tick := time.NewTicker(f.each)
 		defer tick.Stop()
 		for down := true; ; down = !down {
@@ -44,6 +43,9 @@ func (f *APIFlap) Inject(*lab.Stack) {
 			}
 			select {
 			case <-f.healed:
+				if down {
+					f.patcher.AcceptAPI()
+				}
 				return
 			case <-tick.C:
 			}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/nats-io/jsm.go/api"
 	"github.com/nats-io/nats.go"
 
 	"harmony.dev/fleet"
@@ -57,7 +59,21 @@ func (r *Reflector) open(ctx context.Context) (*reading, error) {
 			NewIncarnation: r.isNew(info.Created, info.State.LastSeq),
 		},
 	}
+	p.pass.Restored = restoredTo(r.pass, p.pass, info.Config)
 	return p, nil
+}
+
+// restoredTo says how much of a stream came with a backup: what 'fleet restore' has noted, or all that was there when it was found
+// to have been set back in place.
+func restoredTo(before, now Pass, cfg api.StreamConfig) uint64 {
+	upTo, _ := strconv.ParseUint(cfg.Metadata[fleet.MetadataRestored], 10, 64) // 0 without one
+	switch {
+	case !now.Created.Equal(before.Created):
+		return upTo
+	case now.NewIncarnation:
+		return now.Barrier
+	}
+	return max(upTo, before.Restored)
 }
 
 // run reads until the pass ends and returns why. It is never nil.

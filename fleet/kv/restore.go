@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/jsm.go/api"
@@ -55,6 +57,7 @@ type Restore struct {
 	floor  uint64 // sequences begin above it
 	locked bool   // the lock is, or was, ours
 	begun  bool   // Load has begun, here or in an earlier restore
+	leaves bool   // the bucket is open, and the lock was asked to go
 	opened bool
 }
 
@@ -105,7 +108,7 @@ func (r *Restore) Close(ctx context.Context, replace bool) error {
 // take closes a bucket that is there.
 func (r *Restore) take(ctx context.Context, info *api.StreamInfo) error {
 	before := info.Config
-	r.cfg = streamConfig(r.bucket.name, chosen(before), 0)
+	r.cfg = successor(before)
 	if isClosed(before) {
 		r.begun = r.begun || r.before == nil // an earlier restore may have loaded half of it: there is no way back
 	} else {
@@ -114,7 +117,11 @@ func (r *Restore) take(ctx context.Context, info *api.StreamInfo) error {
 			return err
 		}
 		r.before = &before
-		if err := r.update(ctx, closed(before)); err != nil {
+		shut, err := r.note.on(closed(before))
+		if err == nil {
+			err = r.update(ctx, shut)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -126,9 +133,18 @@ func (r *Restore) take(ctx context.Context, info *api.StreamInfo) error {
 	return r.keepOut(ctx)
 }
 
+// successor returns the configuration of the bucket that takes the place of one with this: what an operator has chosen stays.
+func successor(before api.StreamConfig) api.StreamConfig {
+	cfg := streamConfig(bucketOf(before), chosen(before), 0)
+	cfg.Placement, cfg.Compression, cfg.ConsumerLimits = before.Placement, before.Compression, before.ConsumerLimits
+	return cfg
+}
+
+func bucketOf(cfg api.StreamConfig) string { return cfg.Name[len(fleet.StreamName("")):] }
+
 // closed returns the configuration under which nobody finds the bucket's stream.
 func closed(cfg api.StreamConfig) api.StreamConfig {
-	cfg.Subjects = []string{fleet.RestoreSubject(cfg.Name[len(fleet.StreamName("")):])}
+	cfg.Subjects = []string{fleet.RestoreSubject(bucketOf(cfg))}
 	cfg.RePublish = nil
 	return cfg
 }
@@ -156,7 +172,10 @@ func (r *Restore) Undo(ctx context.Context) error {
 	if r.begun || !r.locked {
 		return nil
 	}
-	if _, err := r.mine(ctx); err != nil {
+	switch _, err := r.mine(ctx); {
+	case errors.Is(err, errUnlocked):
+		return nil
+	case err != nil:
 		return r.failed("give back", err)
 	}
 	if r.before != nil {
@@ -173,6 +192,9 @@ func (r *Restore) Undo(ctx context.Context) error {
 
 // Held reports whether this restore has, or had, the bucket's lock.
 func (r *Restore) Held() bool { return r.locked }
+
+// Shut reports whether the bucket may be closed, by this restore or by the one whose lock it has taken over.
+func (r *Restore) Shut() bool { return r.begun || r.before != nil }
 
 // Mine returns [ErrTakenOver] when another restore has taken the lock over.
 func (r *Restore) Mine(ctx context.Context) error {
@@ -197,6 +219,8 @@ func (r *Restore) Load(ctx context.Context, open func() (io.ReadCloser, error), 
 	r.floor = max(r.floor, r.note.Floor, r.meta.State.LastSeq, c.highest)
 	first := max(firstSequence(now), firstSequence(time.Now()), r.floor+1)
 	r.cfg.FirstSeq, r.note.Floor = first, first+uint64(len(c.last))
+	r.cfg.Metadata = maps.Clone(r.cfg.Metadata)
+	r.cfg.Metadata[fleet.MetadataRestored] = strconv.FormatUint(first+uint64(len(c.last))-1, 10)
 	if err := r.keepOut(ctx); err != nil { // whoever goes on must begin above that
 		return 0, r.failed("load", err)
 	}
@@ -289,7 +313,7 @@ func (r *Restore) Open(ctx context.Context) error {
 	if err == nil {
 		err = r.unlock(ctx)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnlocked) {
 		return r.failed("open", err)
 	}
 	r.opened = true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/nats-io/jsm.go/api"
@@ -19,19 +20,25 @@ var (
 	ErrNoPath = errors.New("this connection cannot restore it")
 	// ErrTakenOver says that the lock is another restore's by now.
 	ErrTakenOver = errors.New("another restore has taken it over")
+
+	errUnlocked = errors.New("it is open, and the lock is gone")
 )
 
 // LockedError says that another restore has begun and not ended. It runs, or was killed.
 type LockedError struct {
 	Bucket string
 	Since  time.Time
-	Intact bool // the bucket has its content of before, and Undo can give it back
+	Open   bool // the bucket is in use: the restore has not closed it yet, or has opened it
+	Intact bool // or it has its content of before, and Undo can give it back
 }
 
 // Error says since when.
 func (e *LockedError) Error() string {
 	state := "its content of before is gone"
-	if e.Intact {
+	switch {
+	case e.Open:
+		state = "it is open"
+	case e.Intact:
 		state = "its content is what it was"
 	}
 	return fmt.Sprintf("bucket %s is being restored since %s, or that restore was killed; %s", e.Bucket, e.Since.Format(time.RFC3339), state)
@@ -57,6 +64,27 @@ func (n *restoreNote) remember(info *api.StreamInfo) {
 	n.Created, n.Config, n.Floor = info.Created, &cfg, max(n.Floor, info.State.LastSeq)
 }
 
+// on returns the configuration of a stream that has the note with it: of one that is closed it says what it was, should the
+// lock be lost.
+func (n *restoreNote) on(cfg api.StreamConfig) (api.StreamConfig, error) {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return cfg, fmt.Errorf("encode the note of a restore: %w", err)
+	}
+	cfg.Metadata = maps.Clone(cfg.Metadata)
+	if cfg.Metadata == nil {
+		cfg.Metadata = map[string]string{}
+	}
+	cfg.Metadata[metadataNote] = string(text)
+	return cfg, nil
+}
+
+// noteOn returns the note of a stream that has one.
+func noteOn(cfg api.StreamConfig) (n restoreNote, ok bool) {
+	text, ok := cfg.Metadata[metadataNote]
+	return n, ok && json.Unmarshal([]byte(text), &n) == nil
+}
+
 // inherit takes over what an earlier restore has noted.
 func (n *restoreNote) inherit(from restoreNote) {
 	n.Created, n.Config, n.Floor = from.Created, from.Config, from.Floor
@@ -68,18 +96,14 @@ func idleSubject(bucket string) string { return fleet.RestoreSubject(bucket) + "
 func (r *Restore) lockName() string { return fleet.RestoreStreamName(r.bucket.name) }
 
 func (r *Restore) lockConfig(subjects ...string) (api.StreamConfig, error) {
-	note, err := json.Marshal(r.note)
-	if err != nil {
-		return api.StreamConfig{}, fmt.Errorf("encode the note of a restore: %w", err)
-	}
-	return api.StreamConfig{
+	return r.note.on(api.StreamConfig{
 		Name:        r.lockName(),
 		Description: "Harmony Fleet: bucket " + r.bucket.name + " is being restored",
 		Subjects:    subjects,
 		Retention:   api.LimitsPolicy, Discard: api.DiscardOld, Storage: api.FileStorage, Replicas: 1,
 		MaxConsumers: -1, MaxMsgs: 1, MaxMsgsPer: -1, MaxBytes: -1, MaxMsgSize: -1,
-		Metadata: map[string]string{fleet.MetadataFleet: r.cfg.Metadata[fleet.MetadataFleet], metadataNote: string(note)},
-	}, nil
+		Metadata: map[string]string{fleet.MetadataFleet: r.cfg.Metadata[fleet.MetadataFleet]},
+	})
 }
 
 // setLock gives the lock other subjects, and the note as it is now.
@@ -122,13 +146,18 @@ func (r *Restore) readLock(ctx context.Context) (note restoreNote, now time.Time
 // mine returns [ErrTakenOver] when the lock is not this restore's. It is asked before every step that destroys something.
 func (r *Restore) mine(ctx context.Context) (now time.Time, err error) {
 	note, now, err := r.readLock(ctx)
+	if errors.Is(err, ErrBucketMissing) && r.leaves {
+		return now, errUnlocked
+	}
 	if errors.Is(err, ErrBucketMissing) || err == nil && note.Run != r.note.Run {
 		return now, ErrTakenOver
 	}
 	return now, err
 }
 
+// unlock removes the lock of a bucket that is open. That nobody answers does not mean that it is there.
 func (r *Restore) unlock(ctx context.Context) error {
+	r.leaves = true
 	err := removeStream(ctx, r.bucket.nc, r.lockName())
 	if err == nil {
 		r.locked, r.before = false, nil
@@ -148,7 +177,9 @@ func (r *Restore) Lock(ctx context.Context, takeOver bool) error {
 	note, _, err := r.readLock(ctx)
 	switch {
 	case errors.Is(err, ErrBucketMissing):
-		err = r.lockAnew(ctx)
+		if err = r.lockAnew(ctx); err == nil {
+			err = r.recall(ctx)
+		}
 	case err != nil:
 		err = noPath(err)
 	case !takeOver:
@@ -184,6 +215,7 @@ func (r *Restore) lockedBy(ctx context.Context, note restoreNote) error {
 	if err != nil && !errors.Is(err, ErrBucketMissing) {
 		return errors.Join(e, err)
 	}
+	e.Open = info != nil && !isClosed(info.Config)
 	e.Intact = intact(info, note)
 	return e
 }
@@ -199,6 +231,23 @@ func intact(info *api.StreamInfo, note restoreNote) bool {
 	return true
 }
 
+// recall finds out what a bucket was that is closed and whose lock is lost: the stream itself says so, until it is replaced.
+func (r *Restore) recall(ctx context.Context) error {
+	info, err := r.bucket.bind(ctx)
+	if errors.Is(err, ErrBucketMissing) {
+		return nil
+	}
+	if err != nil || !isClosed(info.Config) {
+		return err
+	}
+	note, ok := noteOn(info.Config)
+	if r.begun = !ok || note.Config == nil; !r.begun {
+		r.note.inherit(note)
+		r.before = note.Config
+	}
+	return nil
+}
+
 // adopt takes over the lock of a restore that was killed.
 func (r *Restore) adopt(ctx context.Context, note restoreNote) error {
 	info, err := r.bucket.bind(ctx)
@@ -207,7 +256,7 @@ func (r *Restore) adopt(ctx context.Context, note restoreNote) error {
 	}
 	r.note.inherit(note)
 	if note.Config != nil {
-		r.cfg = streamConfig(r.bucket.name, chosen(*note.Config), 0)
+		r.cfg = successor(*note.Config)
 	}
 	if info == nil { // without the lock its owner would create it
 		r.begun = !intact(info, note)

@@ -107,6 +107,117 @@ func TestRestore_KilledBetweenCloseAndLoad(t *testing.T) {
 	locked(t, b, meta, false) // the lock is gone
 }
 
+// A bucket that is closed and whose lock is lost says itself what it was.
+func TestRestore_TheLockOfAClosedBucketIsLost(t *testing.T) {
+	nc, b, archive, meta := dumped(t)
+	put(t, b, "device.pi-2", "2")
+	if err := locked(t, b, meta, false).Close(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeStream(t.Context(), nc, fleet.RestoreStreamName(b.Name())); err != nil {
+		t.Fatal(err)
+	}
+	r := locked(t, b, meta, false)
+	if r.Begun() || !r.Shut() {
+		t.Fatalf("begun %t, shut %t", r.Begun(), r.Shut())
+	}
+	if err := r.Undo(t.Context()); err != nil || len(contents(t, b)) != 2 {
+		t.Errorf("given back: %v, %v", contents(t, b), err)
+	}
+
+	// One that was being loaded has nothing to give back.
+	half := locked(t, b, meta, false)
+	if err := half.Close(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := half.Load(t.Context(), opener(archive), func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeStream(t.Context(), nc, fleet.RestoreStreamName(b.Name())); err != nil {
+		t.Fatal(err)
+	}
+	if r := locked(t, b, meta, false); !r.Begun() {
+		t.Error("what is half loaded is taken for what was there")
+	}
+}
+
+// The answer to the last step of a restore is lost: it is open, and not another's.
+func TestRestore_TheLockWentUnseen(t *testing.T) {
+	nc, b, archive, meta := dumped(t)
+	undone := locked(t, b, meta, false)
+	undone.leaves = true
+	if err := removeStream(t.Context(), nc, fleet.RestoreStreamName(b.Name())); err != nil {
+		t.Fatal(err)
+	}
+	if err := undone.Undo(t.Context()); err != nil {
+		t.Errorf("undo: %v", err)
+	}
+	r := locked(t, b, meta, false)
+	if err := r.Close(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Load(t.Context(), opener(archive), func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.opened = false
+	if err := r.Open(t.Context()); err != nil {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// What an operator has chosen for a stream stays, and it says how much of it came out of the backup.
+func TestRestore_TheStreamStaysWhatItWas(t *testing.T) {
+	_, b, archive, meta := dumped(t)
+	before, err := b.info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before.Config.Compression = api.S2Compression
+	if err := (&Restore{bucket: b}).update(t.Context(), before.Config); err != nil {
+		t.Fatal(err)
+	}
+	v := newRecorder()
+	reflect(t, ReflectorConfig{Bucket: b, View: v})
+	fleettest.Eventually(t, soon, "synced", func() bool { return v.passes() > 0 })
+	if got := v.lastPass().Restored; got != 0 {
+		t.Errorf("up to %d it is restored, and it never was", got)
+	}
+	restored(t, b, archive, meta)
+	now, err := b.info(t.Context())
+	if err != nil || now.Config.Compression != api.S2Compression {
+		t.Errorf("its compression is %v, %v", now.Config.Compression, err)
+	}
+	fleettest.Eventually(t, soon, "the reader notices", func() bool { return v.lastPass().NewIncarnation })
+	if got, want := v.lastPass().Restored, now.State.LastSeq; got != want {
+		t.Errorf("up to %d it is restored, want %d", got, want)
+	}
+}
+
+func TestRestoredTo(t *testing.T) {
+	created := time.Now()
+	marked := api.StreamConfig{Metadata: map[string]string{fleet.MetadataRestored: "7"}}
+	for name, c := range map[string]struct {
+		before, now Pass
+		cfg         api.StreamConfig
+		want        uint64
+	}{
+		"read for the first time":   {Pass{}, Pass{Created: created, Barrier: 9}, marked, 7},
+		"never restored":            {Pass{}, Pass{Created: created, Barrier: 9}, api.StreamConfig{}, 0},
+		"restored before our eyes":  {Pass{Created: created.Add(-time.Hour)}, Pass{Created: created, Barrier: 9, NewIncarnation: true}, marked, 7},
+		"made anew":                 {Pass{Created: created.Add(-time.Hour), Restored: 5}, Pass{Created: created, Barrier: 9, NewIncarnation: true}, api.StreamConfig{}, 0},
+		"set back in place":         {Pass{Created: created}, Pass{Created: created, Barrier: 9, NewIncarnation: true}, api.StreamConfig{}, 9},
+		"set back, then read again": {Pass{Created: created, Restored: 9}, Pass{Created: created, Barrier: 12}, api.StreamConfig{}, 9},
+		"a mark that is none":       {Pass{}, Pass{Created: created, Barrier: 9}, api.StreamConfig{Metadata: map[string]string{fleet.MetadataRestored: "x"}}, 0},
+	} {
+		if got := restoredTo(c.before, c.now, c.cfg); got != c.want {
+			t.Errorf("%s: up to %d, want %d", name, got, c.want)
+		}
+	}
+}
+
 // A bucket that is gone, and whose lock another restore has made, stays shut whatever a second one does.
 func TestRestore_KilledWhileItLoads(t *testing.T) {
 	nc, b, archive, meta := dumped(t)

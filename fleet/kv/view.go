@@ -22,4 +22,5 @@ type Pass struct {
 	Created        time.Time // of the stream
 	Barrier        uint64    // the stream's last sequence when the pass had its consumer
 	NewIncarnation bool      // the stream is not the one of the last pass: revisions are not comparable
+	Restored       uint64    // up to this sequence all came with a backup, and may have been changed before it was restored
 }

@@ -10,14 +10,15 @@ import (
 
 // device is all that is known of one device.
 type device struct {
-	id        fleet.DeviceID
-	mirror    *fleet.MirrorDevice // nil when the mirror has no entry; it may be a tombstone
-	mirrorAt  origin
-	info      *fleet.DeviceInfo // nil when there is no good one
-	infoAt    origin
-	heartbeat origin
-	pairs     []*pair // sorted by deployment
-	spares    map[fleet.DeploymentName]*spare
+	id           fleet.DeviceID
+	mirror       *fleet.MirrorDevice // nil when the mirror has no entry; it may be a tombstone
+	mirrorAt     origin
+	info         *fleet.DeviceInfo // nil when there is no good one
+	infoAt       origin
+	infoRevision uint64 // of info: infoAt may be of a malformed one since
+	heartbeat    origin
+	pairs        []*pair // sorted by deployment
+	spares       map[fleet.DeploymentName]*spare
 
 	seen     stamp // the newest stamp of its keys, 0 when it has none
 	lastSeen stamp // seen, for a known device not before the heartbeat bucket's creation
@@ -107,7 +108,7 @@ func (s *State) DropDevice(id fleet.DeviceID) {
 // PutInfo takes in what a device says of itself.
 func (s *State) PutInfo(id fleet.DeviceID, info fleet.DeviceInfo, at Origin) {
 	d := s.device(id)
-	d.info, d.infoSpoiled = &info, false
+	d.info, d.infoRevision, d.infoSpoiled = &info, at.Revision, false
 	s.restamp(d, &d.infoAt, at)
 	s.attend(d)
 }
@@ -165,20 +166,20 @@ func (s *State) SetHeartbeatsSince(created time.Time) {
 	}
 }
 
-// SetInfosSince tells when the bucket of infos was created or set back. An info that is older came with a backup, and may
-// not be the last one of its device. It touches every device: it is called once for each incarnation of the bucket.
-func (s *State) SetInfosSince(created time.Time) {
-	if s.infosSince == stampOf(created) {
+// DoubtInfos says that infos of up to a revision came with a backup: each may not be the last one of its device. It touches
+// every device: it is called once for each reading of the bucket.
+func (s *State) DoubtInfos(upTo uint64) {
+	if s.doubtedInfos == upTo {
 		return
 	}
-	s.infosSince = stampOf(created)
+	s.doubtedInfos = upTo
 	for _, d := range s.devices {
 		s.attend(d)
 	}
 }
 
-// infoDoubted reports whether the info may not be the last one.
-func (s *State) infoDoubted(d *device) bool { return d.infoAt.heard() && d.infoAt.at < s.infosSince }
+// infoDoubted reports whether the last good info may not be the last one.
+func (s *State) infoDoubted(d *device) bool { return d.info != nil && d.infoRevision <= s.doubtedInfos }
 
 // attend puts a device into the sets of those that need something done, or takes it out.
 func (s *State) attend(d *device) {

@@ -142,7 +142,7 @@ func (m *model) asking(d fleet.DeviceID) bool {
 	if !m.fresh(d) || inMirror && r.value.Deleting {
 		return false
 	}
-	if !hasInfo || i.at.At.Before(m.infosSince) || inMirror && r.value.Tombstone != nil && !i.at.At.After(r.at.At) {
+	if !hasInfo || i.good != nil && i.goodAt.Revision <= m.oldInfos || inMirror && r.value.Tombstone != nil && !i.at.At.After(r.at.At) {
 		return true
 	}
 	for p := range m.desired {

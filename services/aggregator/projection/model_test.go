@@ -23,7 +23,7 @@ type model struct {
 	desired     map[fleet.Pair]string // foreignValue: written by somebody else
 	reports     map[fleet.Pair]report
 	since       time.Time
-	infosSince  time.Time
+	oldInfos    uint64
 	doubted     uint64
 	cutoff      time.Time
 }
@@ -37,6 +37,7 @@ type resource struct {
 
 type info struct {
 	good    *fleet.DeviceInfo
+	goodAt  projection.Origin
 	spoiled bool
 	at      projection.Origin
 }
@@ -188,14 +189,14 @@ func genInfo(t *rapid.T) op {
 	case 1:
 		return op{
 			fmt.Sprintf("spoil info %s %d", d, at.Revision),
-			func(m *model) { m.infos[d] = info{m.infos[d].good, true, at} },
+			func(m *model) { m.infos[d] = info{m.infos[d].good, m.infos[d].goodAt, true, at} },
 			func(s *projection.State) { s.SpoilInfo(d, at) },
 		}
 	}
 	i := fleet.DeviceInfo{AgentVersion: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "version")}
 	return op{
 		fmt.Sprintf("info %s %d", d, at.Revision),
-		func(m *model) { m.infos[d] = info{&i, false, at} },
+		func(m *model) { m.infos[d] = info{&i, at, false, at} },
 		func(s *projection.State) { s.PutInfo(d, i, at) },
 	}
 }
@@ -280,9 +281,9 @@ func genClock(t *rapid.T) op {
 		}
 	case 2:
 		return op{
-			fmt.Sprintf("infos since %s", at),
-			func(m *model) { m.infosSince = at },
-			func(s *projection.State) { s.SetInfosSince(at) },
+			fmt.Sprintf("doubt infos up to %d", n),
+			func(m *model) { m.oldInfos = uint64(n) },
+			func(s *projection.State) { s.DoubtInfos(uint64(n)) },
 		}
 	}
 	return op{
@@ -314,7 +315,7 @@ func (m *model) feed(t *rapid.T, s *projection.State) {
 	for k, v := range m.infos {
 		add(func() {
 			if v.good != nil {
-				s.PutInfo(k, *v.good, v.at)
+				s.PutInfo(k, *v.good, v.goodAt)
 			}
 			if v.spoiled {
 				s.SpoilInfo(k, v.at)
@@ -332,7 +333,7 @@ func (m *model) feed(t *rapid.T, s *projection.State) {
 		})
 	}
 	add(func() { s.SetHeartbeatsSince(m.since) })
-	add(func() { s.SetInfosSince(m.infosSince) })
+	add(func() { s.DoubtInfos(m.oldInfos) })
 	add(func() { s.SetCutoff(m.cutoff) })
 	add(func() { s.DoubtReports(m.doubted) })
 

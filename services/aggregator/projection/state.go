@@ -20,11 +20,11 @@ type State struct {
 
 	cutoff      stamp // devices last seen before it are stale
 	since       stamp // creation of the heartbeat bucket: no known device was last seen before it
-	infosSince  stamp // creation of the bucket of infos, see infoDoubted
 	newest      stamp // greatest lastSeen
 	newestStale bool  // newest must be found anew
 
-	doubted uint64 // reports of up to this revision may not be the last ones of their devices
+	doubted      uint64 // reports of up to this revision may not be the last ones of their devices
+	doubtedInfos uint64 // the same of infos
 
 	hold       *fleet.Hold
 	holdInView bool

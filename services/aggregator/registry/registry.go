@@ -49,10 +49,11 @@ func Judge(d projection.Device, incident bool) (w Want, ok bool) {
 	return w, !maps.Equal(w.Labels, was.Reported) || !equal(w.Status, was.Status)
 }
 
-// superseded reports whether the resource has what the device said after the info. A resource that no device was heard of
-// yet has nothing.
+// superseded reports whether the resource has what the device said, which may be later than the info. One that no device has
+// said anything for has nothing.
 func superseded(d projection.Device) bool {
-	return d.InfoDoubted && (d.Resource.Status.State == fleet.DeviceFresh || d.Resource.Status.State == fleet.DeviceStale)
+	was := d.Resource
+	return d.InfoDoubted && (len(was.Reported) > 0 || len(was.Status.Inventory) > 0 || was.Status.AgentVersion != "")
 }
 
 // register returns the resource of a device that has none.

@@ -53,7 +53,7 @@ func TestJudge(t *testing.T) {
 		}},
 		{"info of a backup changes nothing", func(d *projection.Device) { d.Info.Labels, d.Info.Inventory, d.InfoDoubted = nil, nil, true }, false, nil},
 		{"info of a backup is all there is", func(d *projection.Device) {
-			d.Resource.Status, d.Resource.Reported, d.InfoDoubted = fleet.DeviceStatus{}, nil, true
+			d.Resource.Status, d.Resource.Reported, d.InfoDoubted = fleet.DeviceStatus{State: fleet.DeviceFresh}, nil, true
 		}, false, func(w registry.Want) bool { return w.Labels["region"] == "north" && w.Status.AgentVersion == "1" }},
 		{"inventory changed", func(d *projection.Device) { d.Info.Inventory = nil }, false, func(w registry.Want) bool { return len(w.Status.Inventory) == 0 }},
 		{"fell silent", fallenSilent, false, func(w registry.Want) bool {

@@ -165,6 +165,9 @@ func (v *View) begin(f *feed, p kv.Pass) {
 	if f.announced {
 		v.announce.Note(v.clock.Now(), f.bucket, p.Created)
 	}
+	if f.bucket == fleet.BucketDeviceInfo {
+		v.state.DoubtInfos(p.Restored)
+	}
 	if f.bucket == fleet.BucketDeviceState && p.NewIncarnation {
 		v.state.DoubtReports(0) // revisions are others now
 	}
@@ -194,8 +197,6 @@ func (v *View) date(f *feed, created time.Time) {
 	switch f.bucket {
 	case fleet.BucketDeviceHeartbeat:
 		v.state.SetHeartbeatsSince(created)
-	case fleet.BucketDeviceInfo:
-		v.state.SetInfosSince(created)
 	case fleet.BucketDeviceState:
 		v.states = created
 	case fleet.BucketDesiredState:

@@ -38,8 +38,18 @@ func (s *State) applyMirrorReserved(m Message, at time.Time) (err error) {
 	}
 	if !was && s.mirror.vouched() {
 		s.mirror.confirmed, s.mirror.setBack = at, false
+		for x := range s.older {
+			s.confirm(x)
+		}
 	}
 	return err
+}
+
+// confirm takes note that a value which came with a backup is what is wanted now: a mirror that can be trusted says so.
+func (s *State) confirm(x *pair) {
+	if x.scope == inside && x.action == nothing && s.mirror.vouched() {
+		delete(s.older, x)
+	}
 }
 
 func (s *State) applyLease(m Message) error {
@@ -84,6 +94,7 @@ func (s *State) applySynced(m Message) error {
 // judge judges one pair and what hangs on it.
 func (s *State) judge(x *pair, at time.Time) {
 	judge(x, at)
+	s.confirm(x)
 	s.rest(x.deployment)
 	s.release(x.deployment, x.device)
 }

@@ -112,6 +112,7 @@ func Target(uid string, spec fleet.Selector, score fleet.Score) (selector.Matche
 func (s *State) judgeDeployment(p *deployment, at time.Time) {
 	for _, x := range p.pairs {
 		judge(x, at)
+		s.confirm(x)
 		s.release(nil, x.device)
 	}
 	s.rest(p)

@@ -15,7 +15,6 @@ type pair struct {
 	scope      scope
 	action     action
 	foreign    bool   // the stored value carries no epoch: not ours
-	older      bool   // the stored value is older than the bucket: it came with a backup
 	stored     *Value // nil means no key
 	revision   uint64 // of the stored value
 }

@@ -181,7 +181,7 @@ func (w *world) command(t *testing.T, f []string) string {
 		clear(w.desired)
 		w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)
 	case "restored":
-		w.since = w.now
+		w.restored = w.seq
 		w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)
 	case "restart":
 		w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)

@@ -28,7 +28,7 @@ type DeviceKeys struct {
 // resource, unavailable while its keys are not what the plan may make them now. Deployments that are stuck,
 // because the bucket refuses them, do not count: their keys are answered as they are stored. So are those
 // that a hold keeps. Keys whose delete waits, for the quiet or for a mirror to trust, are left out, and of those that a hold keeps the ones
-// that are older than the bucket: who runs them goes on, and nobody starts what the bucket, rolled back or restored, has again.
+// that came with a backup: who runs them goes on, and nobody starts what the bucket, rolled back or restored, has again.
 func (s *State) DeviceKeys(id fleet.DeviceID, stuck func(fleet.DeploymentName) bool) (DeviceKeys, error) {
 	d := s.devices[id]
 	switch {
@@ -71,8 +71,11 @@ func (s *State) leaving(x *pair) bool {
 	if x.action != remove {
 		return false
 	}
-	held := s.hold != nil && !s.hold.Approved
-	return !held || x.older || !causeOf(x.deployment, x.device).Doubtful()
+	if held := s.hold != nil && !s.hold.Approved; !held || !causeOf(x.deployment, x.device).Doubtful() {
+		return true
+	}
+	_, older := s.older[x]
+	return older
 }
 
 // staying returns the device's entries without those that are to go.

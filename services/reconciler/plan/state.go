@@ -18,21 +18,22 @@ type State struct {
 	selectors   *selector.Index[*deployment] // of live, valid Deployments
 	values      values
 
-	keys   int                                // pairs stored
-	recent map[fleet.Pair]time.Time           // doubtful deletes still visible as markers, by the server's stamp
-	hold   *fleet.Hold                        // as stored
-	holdAt uint64                             // revision of what is stored
-	voidAt uint64                             // a hold of this revision is of a mirror that went back; 0: none is
-	unheld bool                               // _hold was overwritten or deleted by somebody else: to be written again
-	busy   map[*deployment]struct{}           // those that are not at rest: Compute looks at these alone
-	since  time.Time                          // desired-state was created or set back then
-	lost   time.Time                          // when values were last found to be gone without a message
-	unmade map[*deployment]struct{}           // those that are stuck and may lack keys, see isUnmade
-	sound  map[*deployment]struct{}           // those that are stuck and not unmade
-	losses uint64                             // of desired-state, see Lose
-	ending map[*deployment]struct{}           // live and deleting
-	leaver map[*device]struct{}               // live and deleting
-	alive  struct{ deployments, devices int } // live and not deleting
+	keys     int                                // pairs stored
+	recent   map[fleet.Pair]time.Time           // doubtful deletes still visible as markers, by the server's stamp
+	hold     *fleet.Hold                        // as stored
+	holdAt   uint64                             // revision of what is stored
+	voidAt   uint64                             // a hold of this revision is of a mirror that went back; 0: none is
+	unheld   bool                               // _hold was overwritten or deleted by somebody else: to be written again
+	busy     map[*deployment]struct{}           // those that are not at rest: Compute looks at these alone
+	lost     time.Time                          // when values were last found to be gone without a message
+	older    map[*pair]struct{}                 // their values came with a backup, and nothing has said since that they are wanted
+	unmade   map[*deployment]struct{}           // those that are stuck and may lack keys, see isUnmade
+	sound    map[*deployment]struct{}           // those that are stuck and not unmade
+	losses   uint64                             // of desired-state, see Lose
+	restored uint64                             // up to this sequence desired-state came with a backup
+	ending   map[*deployment]struct{}           // live and deleting
+	leaver   map[*device]struct{}               // live and deleting
+	alive    struct{ deployments, devices int } // live and not deleting
 }
 
 // mirror is what fleet-resources says of itself.
@@ -69,6 +70,7 @@ func New(b Brake) *State {
 		selectors:   selector.NewIndex[*deployment](),
 		values:      values{},
 		recent:      map[fleet.Pair]time.Time{},
+		older:       map[*pair]struct{}{},
 		busy:        map[*deployment]struct{}{},
 		unmade:      map[*deployment]struct{}{},
 		sound:       map[*deployment]struct{}{},
@@ -128,8 +130,9 @@ func (s *State) Jumped(at time.Time, by time.Duration) {
 	}
 }
 
-// Since says when desired-state, about to be read anew, began: it was created or set back then.
-func (s *State) Since(at time.Time) { s.since = at }
+// Restored says up to which sequence desired-state, about to be read anew, came with a backup: what it wishes for may have
+// been deleted before that was restored, until the mirror has said that it is wanted.
+func (s *State) Restored(upTo uint64) { s.restored = upTo }
 
 // Lose says that values of desired-state are gone without a message, maybe also some that never were in view: it was
 // set back, or purged. What is stuck may have lost keys that nobody can make again.

@@ -57,9 +57,13 @@ func (s *State) applyPair(name fleet.Pair, m Message, at time.Time) error {
 // store puts what the bucket holds into the pair.
 func (s *State) store(x *pair, m Message) {
 	old := x.stored
-	x.stored, x.revision, x.foreign, x.older = nil, 0, false, false
+	x.stored, x.revision, x.foreign = nil, 0, false
+	delete(s.older, x)
 	if m.Op == Put {
-		x.stored, x.revision, x.foreign, x.older = s.values.use(m.Value), m.Revision, !m.Own, m.Time.Before(s.since)
+		x.stored, x.revision, x.foreign = s.values.use(m.Value), m.Revision, !m.Own
+		if m.Revision <= s.restored {
+			s.older[x] = struct{}{}
+		}
 	}
 	s.values.drop(old)
 	n := 0

@@ -21,16 +21,16 @@ type failer interface {
 
 // world is the two buckets and the state that follows them, as a holder has it.
 type world struct {
-	t       failer
-	now     time.Time
-	seq     uint64 // of both buckets
-	mirror  map[string]Message
-	desired map[string]Message
-	state   *State
-	epoch   uint64         // of the mirror
-	term    string         // of the mirror's lease
-	writes  map[string]int // writes per desired-state key
-	since   time.Time      // desired-state was created then
+	t        failer
+	now      time.Time
+	seq      uint64 // of both buckets
+	mirror   map[string]Message
+	desired  map[string]Message
+	state    *State
+	epoch    uint64         // of the mirror
+	term     string         // of the mirror's lease
+	writes   map[string]int // writes per desired-state key
+	restored uint64         // up to this sequence desired-state came with a backup
 }
 
 // begin is when the worlds of the tests begin.
@@ -172,7 +172,7 @@ func (w *world) check(p Plan) {
 // all at one time.
 func (w *world) rebuild(rng *rand.Rand, at time.Time) *State {
 	s := New(w.state.brake)
-	s.Since(w.since)
+	s.Restored(w.restored)
 	type step struct {
 		mirror bool
 		m      Message

@@ -24,8 +24,6 @@ type source struct {
 	seq     uint64
 	reached uint64    // the last sequence seen, over passes
 	young   time.Time // since when the stream is what it is: it was created, set back, or first made whole then
-	created time.Time // the stream, in the last pass
-	restart time.Time // what is older than this the stream has from a backup, or from before it was set back
 	unwhole bool      // of the mirror: it was not whole when it was last looked at
 }
 
@@ -47,7 +45,7 @@ func (s *source) Begin(p kv.Pass) {
 		s.young = newest(s.young, s.view.clock.Now())
 	}
 	if s == s.view.desired {
-		s.view.state.Since(s.restarted(p))
+		s.view.state.Restored(p.Restored)
 		if p.NewIncarnation {
 			s.view.state.Lose(s.young)
 		}
@@ -59,16 +57,6 @@ func (s *source) Begin(p kv.Pass) {
 		}
 	}
 	s.view.notify()
-}
-
-// restarted says when a stream began: with its creation, or when it was found to have been set back.
-func (s *source) restarted(p kv.Pass) time.Time {
-	if p.NewIncarnation && !p.Created.After(s.created) {
-		s.restart = s.view.clock.Now()
-	}
-	s.created = p.Created
-	s.restart = newest(s.restart, p.Created)
-	return s.restart
 }
 
 // Apply implements [kv.View].

@@ -134,31 +134,3 @@ func TestSource_IsYoungWhenTheMirrorBecomesWhole(t *testing.T) {
 		})
 	}
 }
-
-// What is older than the stream came with a backup. A stream that is the same one as before and went back has all from then.
-func TestSource_BeganWithItsCreationOrWhenItWasSetBack(t *testing.T) {
-	created := time.Now().Add(-time.Hour)
-	again := created.Add(time.Minute)
-	for _, c := range []struct {
-		name   string
-		passes []kv.Pass
-		want   time.Duration // ago
-	}{
-		{"read for the first time", []kv.Pass{{Created: created}}, 60 * time.Minute},
-		{"read again", []kv.Pass{{Created: created}, {Created: created}}, 60 * time.Minute},
-		{"created anew", []kv.Pass{{Created: created}, {Created: again, NewIncarnation: true}}, 59 * time.Minute},
-		{"set back", []kv.Pass{{Created: created}, {Created: created, NewIncarnation: true}}, 0},
-		{"set back, and read again", []kv.Pass{{Created: created}, {Created: created, NewIncarnation: true}, {Created: created}}, 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			v := unread()
-			var began time.Time
-			for _, p := range c.passes {
-				began = v.desired.restarted(p)
-			}
-			if ago := time.Since(began).Round(time.Minute); ago != c.want {
-				t.Errorf("it began %s ago, want %s", ago, c.want)
-			}
-		})
-	}
-}
