@@ -152,7 +152,7 @@ func (p *program) prepare(c *cli.Context, nc *nats.Conn, dir string, m manifest,
 	if running := fleetOf(services); running != "" && running != m.Fleet {
 		return nil, fmt.Errorf("the backup is of fleet %q, the services here run %q", m.Fleet, running)
 	}
-	if !c.Bool("give-back") && !c.Bool("without-resources") {
+	if !c.Bool("give-back") && !c.Bool("without-resources") && !c.Bool("take-over") { // that which is taken over was checked
 		if err := checkTombstones(c.Context, nc, m, buckets); err != nil {
 			return nil, err
 		}
@@ -187,16 +187,19 @@ func checkTombstones(ctx context.Context, nc *nats.Conn, m manifest, buckets []s
 	if !slices.Contains(buckets, fleet.BucketDeviceInfo) || slices.Contains(buckets, fleet.BucketResources) {
 		return nil
 	}
+	const remembered = fleet.TombstoneTTL - time.Hour
 	age := time.Since(m.At)
 	mirror, err := kv.Open(nc, fleet.BucketResources, kv.Provisioning{}).Survey(ctx)
 	why := ""
 	switch {
-	case age >= fleet.TombstoneTTL-time.Hour:
+	case err == nil && !mirror.Backup.IsZero() && !mirror.Backup.Before(m.At.Truncate(time.Second)) && time.Since(mirror.Created) < remembered:
+		return nil // it was restored from this backup, or a later one
+	case age >= remembered:
 		why = fmt.Sprintf("the backup is %d days old", age/(24*time.Hour))
 	case err != nil:
 		why = fmt.Sprintf("%s cannot be seen from here (%v)", fleet.BucketResources, err)
-	case mirror.Created.After(m.At) && !mirror.Restored:
-		why = fmt.Sprintf("%s was made anew since the backup", fleet.BucketResources)
+	case mirror.Created.After(m.At):
+		why = fmt.Sprintf("%s was made anew since the backup, or restored from an older one", fleet.BucketResources)
 	default:
 		return nil
 	}
@@ -218,7 +221,7 @@ func (p *program) prepareBucket(ctx context.Context, nc *nats.Conn, dir string, 
 		return nil, err
 	}
 	bucket := kv.Open(nc, name, kv.Provisioning{})
-	if s.restore, err = kv.NewRestore(bucket, meta); err != nil {
+	if s.restore, err = kv.NewRestore(bucket, meta, m.At); err != nil {
 		return nil, err
 	}
 	now, err := bucket.Survey(ctx)
@@ -314,7 +317,10 @@ func (p *program) dryRun(c *cli.Context, dir string, r *restoration) error {
 		}
 	}
 	for _, s := range r.Steps {
-		if err := s.restore.Undo(context.WithoutCancel(c.Context)); err != nil {
+		if s.restore.Shut() {
+			fmt.Fprintf(p.err, "%s: a restore that did not end has closed it\n", s.Bucket)
+		}
+		if err := s.restore.Release(context.WithoutCancel(c.Context)); err != nil {
 			return p.failed(c, dir, r, err)
 		}
 	}
@@ -366,7 +372,7 @@ func (p *program) failed(c *cli.Context, dir string, r *restoration, cause error
 	defer cancel()
 	o := p.settle(ctx, r)
 	if cause == nil && o.unsettled() == 0 {
-		fmt.Fprintf(p.err, "%s: as it was before\n", strings.Join(o.asBefore, ", "))
+		fmt.Fprintf(p.err, "%s: open, and not marked as being restored\n", strings.Join(o.asBefore, ", "))
 		return nil
 	}
 	if cause == nil {
@@ -382,7 +388,7 @@ func (p *program) failed(c *cli.Context, dir string, r *restoration, cause error
 	if errors.Is(cause, kv.ErrNoPath) {
 		b.WriteString("\nuse a NATS context that may, in the account where the bucket is, and choose its buckets with --bucket: docs/backup.md")
 	}
-	if len(o.restored)+len(o.intact)+len(o.shut) == 0 {
+	if len(o.restored)+len(o.intact)+len(o.shut)+len(o.others) == 0 {
 		b.WriteString("\nnothing was changed")
 	}
 	for _, part := range []struct {
@@ -420,6 +426,8 @@ func (p *program) settle(ctx context.Context, r *restoration) outcome {
 			to, err = &o.restored, s.restore.Open(ctx)
 		case !s.restore.Held():
 			continue // it was not reached, or another restore has it: its lock says so
+		case r.DryRun:
+			to, err = &o.asBefore, s.restore.Release(ctx)
 		case !s.restore.Begun():
 			to, err = &o.asBefore, s.restore.Undo(ctx)
 		default:

@@ -115,7 +115,7 @@ func TestRestore_ASecondOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := kv.NewRestore(kv.Open(o.nc, fleet.BucketDesiredState, kv.Provisioning{}), meta)
+	first, err := kv.NewRestore(kv.Open(o.nc, fleet.BucketDesiredState, kv.Provisioning{}), meta, time.Now())
 	if err == nil {
 		err = first.Lock(t.Context(), false)
 	}

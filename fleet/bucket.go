@@ -39,6 +39,9 @@ const MetadataFleet = "fleet"
 // decimal. Whatever is above was written since.
 const MetadataRestored = "fleet-restored"
 
+// MetadataBackup is the stream metadata key that says of when the backup was, in RFC 3339.
+const MetadataBackup = "fleet-backup"
+
 const appliedPrefix = "_applied."
 
 // StreamName returns the JetStream stream of a bucket: "KV_desired-state" (ADR-8).

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/jsm.go/api"
@@ -51,6 +52,7 @@ const (
 type Restore struct {
 	bucket *Bucket
 	meta   dumpMeta
+	at     time.Time         // of the backup
 	cfg    api.StreamConfig  // the bucket's own
 	before *api.StreamConfig // what Undo gives back: Close has changed it
 	note   restoreNote
@@ -61,13 +63,13 @@ type Restore struct {
 	opened bool
 }
 
-// NewRestore prepares the restoring of a bucket from an archive with that Meta. It does no I/O.
-func NewRestore(b *Bucket, meta []byte) (*Restore, error) {
+// NewRestore prepares the restoring of a bucket from an archive with that Meta, of a backup of that time. It does no I/O.
+func NewRestore(b *Bucket, meta []byte, at time.Time) (*Restore, error) {
 	m, err := parseMeta(b.name, meta)
 	if err != nil {
 		return nil, fmt.Errorf("restore bucket %s: %w", b.name, err)
 	}
-	return &Restore{bucket: b, meta: m, cfg: streamConfig(b.name, chosen(m.Config), 0), note: newNote()}, nil
+	return &Restore{bucket: b, meta: m, at: at, cfg: streamConfig(b.name, chosen(m.Config), 0), note: newNote()}, nil
 }
 
 // CheckRestore returns [ErrServerTooOld] when the server cannot restore archives.
@@ -124,6 +126,9 @@ func (r *Restore) take(ctx context.Context, info *api.StreamInfo) error {
 		if err != nil {
 			return err
 		}
+		if _, _, err := r.readLock(ctx); errors.Is(err, ErrBucketMissing) { // another gave the bucket back just before
+			return errors.Join(ErrTakenOver, r.update(ctx, before))
+		}
 	}
 	now, err := r.bucket.info(ctx) // nobody has written since
 	if err != nil {
@@ -136,7 +141,12 @@ func (r *Restore) take(ctx context.Context, info *api.StreamInfo) error {
 // successor returns the configuration of the bucket that takes the place of one with this: what an operator has chosen stays.
 func successor(before api.StreamConfig) api.StreamConfig {
 	cfg := streamConfig(bucketOf(before), chosen(before), 0)
-	cfg.Placement, cfg.Compression, cfg.ConsumerLimits = before.Placement, before.Compression, before.ConsumerLimits
+	cfg.Description, cfg.Placement, cfg.Compression, cfg.ConsumerLimits = before.Description, before.Placement, before.Compression, before.ConsumerLimits
+	for name, value := range before.Metadata {
+		if _, ours := cfg.Metadata[name]; !ours && !strings.HasPrefix(name, "fleet-") && !strings.HasPrefix(name, "_nats.") {
+			cfg.Metadata[name] = value
+		}
+	}
 	return cfg
 }
 
@@ -190,6 +200,21 @@ func (r *Restore) Undo(ctx context.Context) error {
 	return r.failed("give back", r.unlock(ctx))
 }
 
+// Release removes the lock, and leaves the bucket as it is.
+func (r *Restore) Release(ctx context.Context) error {
+	if !r.locked {
+		return nil
+	}
+	_, err := r.mine(ctx)
+	if err == nil {
+		err = r.unlock(ctx)
+	}
+	if errors.Is(err, errUnlocked) {
+		return nil
+	}
+	return r.failed("unlock", err)
+}
+
 // Held reports whether this restore has, or had, the bucket's lock.
 func (r *Restore) Held() bool { return r.locked }
 
@@ -221,6 +246,7 @@ func (r *Restore) Load(ctx context.Context, open func() (io.ReadCloser, error), 
 	r.cfg.FirstSeq, r.note.Floor = first, first+uint64(len(c.last))
 	r.cfg.Metadata = maps.Clone(r.cfg.Metadata)
 	r.cfg.Metadata[fleet.MetadataRestored] = strconv.FormatUint(first+uint64(len(c.last))-1, 10)
+	r.cfg.Metadata[fleet.MetadataBackup] = r.at.UTC().Format(time.RFC3339)
 	if err := r.keepOut(ctx); err != nil { // whoever goes on must begin above that
 		return 0, r.failed("load", err)
 	}

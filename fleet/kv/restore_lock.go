@@ -51,6 +51,8 @@ type restoreNote struct {
 	Created time.Time         `json:"created,omitzero"` // of the stream that was closed: as long as it has not changed, its content is there
 	Config  *api.StreamConfig `json:"config,omitempty"` // of that stream, before
 	Floor   uint64            `json:"floor,omitempty"`  // sequences must begin above it
+
+	Replicas int `json:"replicas,omitempty"` // of the lock: as many as the bucket has
 }
 
 // metadataNote is the metadata in which the lock has its note.
@@ -87,7 +89,7 @@ func noteOn(cfg api.StreamConfig) (n restoreNote, ok bool) {
 
 // inherit takes over what an earlier restore has noted.
 func (n *restoreNote) inherit(from restoreNote) {
-	n.Created, n.Config, n.Floor = from.Created, from.Config, from.Floor
+	n.Created, n.Config, n.Floor, n.Replicas = from.Created, from.Config, from.Floor, from.Replicas
 }
 
 // idleSubject is the lock's while it does not keep the owner out.
@@ -100,7 +102,7 @@ func (r *Restore) lockConfig(subjects ...string) (api.StreamConfig, error) {
 		Name:        r.lockName(),
 		Description: "Harmony Fleet: bucket " + r.bucket.name + " is being restored",
 		Subjects:    subjects,
-		Retention:   api.LimitsPolicy, Discard: api.DiscardOld, Storage: api.FileStorage, Replicas: 1,
+		Retention:   api.LimitsPolicy, Discard: api.DiscardOld, Storage: api.FileStorage, Replicas: max(r.note.Replicas, 1),
 		MaxConsumers: -1, MaxMsgs: 1, MaxMsgsPer: -1, MaxBytes: -1, MaxMsgSize: -1,
 		Metadata: map[string]string{fleet.MetadataFleet: r.cfg.Metadata[fleet.MetadataFleet]},
 	})
@@ -208,12 +210,12 @@ func (b *Bucket) Restoring(ctx context.Context) (*LockedError, error) {
 	return nil, err
 }
 
-// lockedBy returns the error for a lock that another restore has.
+// lockedBy returns the error for a lock that another restore has. Where the bucket cannot be looked at, nothing is said of it.
 func (r *Restore) lockedBy(ctx context.Context, note restoreNote) error {
 	e := &LockedError{Bucket: r.bucket.name, Since: note.Began}
 	info, err := r.bucket.bind(ctx)
 	if err != nil && !errors.Is(err, ErrBucketMissing) {
-		return errors.Join(e, err)
+		return fmt.Errorf("another restore has begun at %s, and the bucket cannot be looked at: %w", note.Began.Format(time.RFC3339), err)
 	}
 	e.Open = info != nil && !isClosed(info.Config)
 	e.Intact = intact(info, note)
@@ -263,18 +265,17 @@ func (r *Restore) adopt(ctx context.Context, note restoreNote) error {
 		r.locked = true
 		return noPath(r.keepOut(ctx))
 	}
+	if isClosed(info.Config) {
+		if r.begun = !intact(info, note); !r.begun {
+			r.before = note.Config
+		}
+	}
 	// Its stream keeps the owner away, and the path is proven once more.
 	if err := removeStream(ctx, r.bucket.nc, r.lockName()); err != nil {
 		return noPath(err)
 	}
 	if err := r.lockAnew(ctx); err != nil {
 		return errors.Join(err, r.giveBackLock(ctx, note))
-	}
-	if isClosed(info.Config) {
-		r.begun = !intact(info, note)
-		if !r.begun {
-			r.before = note.Config
-		}
 	}
 	return nil
 }
@@ -298,6 +299,14 @@ func (r *Restore) giveBackLock(ctx context.Context, note restoreNote) error {
 
 // lockAnew makes the lock, and proves the path.
 func (r *Restore) lockAnew(ctx context.Context) error {
+	switch info, err := r.bucket.bind(ctx); {
+	case err == nil:
+		r.note.Replicas = info.Config.Replicas
+	case errors.Is(err, ErrBucketMissing):
+		r.note.Replicas = r.cfg.Replicas
+	default:
+		return noPath(err)
+	}
 	cfg, err := r.lockConfig(idleSubject(r.bucket.name))
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func dumped(t *testing.T) (nc *nats.Conn, b *Bucket, archive []byte, meta []byte
 func TestRestore_TwoAtOnce(t *testing.T) {
 	_, b, archive, meta := dumped(t)
 	first := locked(t, b, meta, false)
-	second, err := NewRestore(b, meta)
+	second, err := NewRestore(b, meta, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestRestore_KilledBetweenCloseAndLoad(t *testing.T) {
 	if err := b.Ensure(t.Context()); err != nil {
 		t.Errorf("the owner does not take it: %v", err)
 	}
-	if _, err := NewRestore(b, meta); err != nil {
+	if _, err := NewRestore(b, meta, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	locked(t, b, meta, false) // the lock is gone
@@ -138,6 +138,48 @@ func TestRestore_TheLockOfAClosedBucketIsLost(t *testing.T) {
 	}
 	if r := locked(t, b, meta, false); !r.Begun() {
 		t.Error("what is half loaded is taken for what was there")
+	}
+}
+
+// Who only tries takes its lock away again, and leaves a bucket closed that was.
+func TestRestore_ReleaseLeavesTheBucketAsItIs(t *testing.T) {
+	nc, b, _, meta := dumped(t)
+	if err := locked(t, b, meta, false).Close(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeStream(t.Context(), nc, fleet.RestoreStreamName(b.Name())); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second is not refused
+		if err := locked(t, b, meta, false).Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := b.info(t.Context()); err != nil || !isClosed(info.Config) {
+			t.Fatalf("it was opened: %v, %v", info, err)
+		}
+	}
+}
+
+// On three servers the lock is on as many as the bucket.
+func TestRestore_TheLockHasTheReplicasOfTheBucket(t *testing.T) {
+	for name, s := range servers(t) {
+		t.Run(name, func(t *testing.T) {
+			nc := s.Conn(t)
+			b := ensured(t, nc, fleet.BucketResources, s.prov)
+			put(t, b, "device.pi-1", "1")
+			_, d := dump(t, b)
+			r := locked(t, b, d.Meta, false)
+			info, err := Open(nc, b.Name(), s.prov).info(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if note, _, err := r.readLock(t.Context()); err != nil || note.Replicas != info.Config.Replicas {
+				t.Errorf("%d replicas of %d, %v", note.Replicas, info.Config.Replicas, err)
+			}
+			if err := r.Release(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -232,7 +274,7 @@ func TestRestore_KilledWhileItLoads(t *testing.T) {
 	if err := removeStream(t.Context(), nc, fleet.StreamName(b.name)); err != nil {
 		t.Fatal(err)
 	}
-	second, err := NewRestore(b, meta)
+	second, err := NewRestore(b, meta, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func opener(archive []byte) func() (io.ReadCloser, error) {
 
 func restored(t testing.TB, b *Bucket, archive []byte, meta []byte) {
 	t.Helper()
-	r, err := NewRestore(b, meta)
+	r, err := NewRestore(b, meta, time.Now())
 	if err == nil {
 		err = r.Lock(t.Context(), true)
 	}
@@ -219,7 +219,7 @@ func TestRestore_NobodyGetsInMeanwhile(t *testing.T) {
 // locked returns a restore that has its lock.
 func locked(t testing.TB, b *Bucket, meta []byte, takeOver bool) *Restore {
 	t.Helper()
-	r, err := NewRestore(b, meta)
+	r, err := NewRestore(b, meta, time.Now())
 	if err == nil {
 		err = r.Lock(t.Context(), takeOver)
 	}

@@ -16,7 +16,7 @@ type Survey struct {
 	Fleet       string    // the fleet that the bucket says it belongs to, "" when it says none
 	Time        time.Time // the server's clock
 	Created     time.Time // of the stream
-	Restored    bool      // it came out of a backup
+	Backup      time.Time // it came out of a backup of then; zero: it did not
 	Messages    uint64
 	Differences []string // settings that the bucket needs otherwise: "max_age is 60000000000, must be 0"
 	// Edit gives the bucket its settings back and keeps its messages. Its Subject is empty when nothing
@@ -38,9 +38,9 @@ func (b *Bucket) Survey(ctx context.Context) (Survey, error) {
 	s := Survey{
 		Fleet: info.Config.Metadata[fleet.MetadataFleet],
 		Time:  info.TimeStamp, Created: info.Created, Messages: info.State.Msgs,
-		Restored: info.Config.Metadata[fleet.MetadataRestored] != "",
-		Delete:   Request{Subject: fmt.Sprintf(api.JSApiStreamDeleteT, fleet.StreamName(b.name))},
+		Delete: Request{Subject: fmt.Sprintf(api.JSApiStreamDeleteT, fleet.StreamName(b.name))},
 	}
+	s.Backup, _ = time.Parse(time.RFC3339, info.Config.Metadata[fleet.MetadataBackup])
 	want := streamConfig(b.name, chosen(info.Config), 0)
 	if s.Differences, err = differences(want, info.Config, nil); err != nil {
 		return Survey{}, err

@@ -262,3 +262,24 @@ func TestLoss_OfHeartbeatsMakesNobodyStale(t *testing.T) {
 		t.Errorf("stale only after %s", after)
 	}
 }
+
+// An info that came with a backup is doubted until its device has sent another.
+func TestLoss_InfosOfABackupAreDoubted(t *testing.T) {
+	r := newReplay(0)
+	created := r.server.Add(-time.Hour)
+	r.pass(created)
+	r.again(fleet.BucketDeviceInfo, kv.Pass{Number: 2, Created: created, NewIncarnation: true, Restored: r.seq + 1}, []string{"info.d1", "info.d2"}, nil)
+	for id, want := range map[fleet.DeviceID]bool{"d1": true, "d2": false} {
+		r.Read(func(s *projection.State, _ Moment) {
+			if d, _ := s.Device(id); d.InfoDoubted != want {
+				t.Errorf("%s: doubted %t, want %t", id, d.InfoDoubted, want)
+			}
+		})
+	}
+	r.write(fleet.BucketDeviceInfo, "info.d1", "{}")
+	r.Read(func(s *projection.State, _ Moment) {
+		if d, _ := s.Device("d1"); d.InfoDoubted {
+			t.Error("what was sent since is doubted")
+		}
+	})
+}

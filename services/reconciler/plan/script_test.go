@@ -6,9 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +44,7 @@ var update = flag.Bool("update", false, "rewrite the expected lines of testdata/
 //	approve [ID]                          approves the hold, the current one unless an id is given
 //	lose                                  desired-state is lost, and the state rebuilt
 //	restored                              desired-state was restored from a backup of what it has now; the state is rebuilt
+//	reread                                desired-state is read again, as after a lost connection
 //	restart                               the state is rebuilt from the buckets
 //	keys                                  shows desired-state
 //	ask DEVICE                            shows what the device is answered
@@ -183,6 +186,10 @@ func (w *world) command(t *testing.T, f []string) string {
 	case "restored":
 		w.restored = w.seq
 		w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)
+	case "reread":
+		for _, key := range slices.Sorted(maps.Keys(w.desired)) {
+			w.ok(w.state.ApplyDesired(w.desired[key], w.now))
+		}
 	case "restart":
 		w.state = w.rebuild(rand.New(rand.NewPCG(1, 2)), w.now)
 	case "keys":

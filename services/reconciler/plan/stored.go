@@ -57,11 +57,13 @@ func (s *State) applyPair(name fleet.Pair, m Message, at time.Time) error {
 // store puts what the bucket holds into the pair.
 func (s *State) store(x *pair, m Message) {
 	old := x.stored
+	_, older := s.older[x]
+	confirmed := old != nil && x.revision == m.Revision && !older // it is read again
 	x.stored, x.revision, x.foreign = nil, 0, false
 	delete(s.older, x)
 	if m.Op == Put {
 		x.stored, x.revision, x.foreign = s.values.use(m.Value), m.Revision, !m.Own
-		if m.Revision <= s.restored {
+		if m.Revision <= s.restored && !confirmed {
 			s.older[x] = struct{}{}
 		}
 	}
