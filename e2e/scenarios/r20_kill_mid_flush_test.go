@@ -122,17 +122,20 @@ func (f *flush) points() []flushPoint {
 	}
 }
 
-// at returns a watcher that strikes at the first message that contains something. When it is to be lost, so is
-// all that follows, until the network is healed.
+// at returns a watcher that strikes at the first message that contains something, and no more: another may be on its way to
+// it when the network is healed. When it is to be lost, so is all that follows, until then.
 func at(i *lab.Instance, what []byte, lost bool, strike func()) func([]byte) {
+	var once sync.Once
 	return func(b []byte) {
 		if !bytes.Contains(b, what) {
 			return
 		}
-		if lost {
-			i.NATS.Swallow(true)
-		}
-		strike()
+		once.Do(func() {
+			if lost {
+				i.NATS.Swallow(true)
+			}
+			strike()
+		})
 	}
 }
 
