@@ -2,14 +2,15 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 )
 
 // ownK3s is the project's Kubernetes API in the hands of one test: tests on containers take turns.
@@ -44,7 +45,7 @@ func (k *ownK3s) Kill() {
 	}
 }
 
-// Start implements [OwnKube], and waits until it serves.
+// Start implements [OwnKube], and waits until it serves as that of processes does: until readyz says so.
 func (k *ownK3s) Start() {
 	k.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
@@ -53,18 +54,43 @@ func (k *ownK3s) Start() {
 	if err == nil {
 		_, err = docker(ctx, "update", "--restart=unless-stopped", k.project.k3s) // as it was
 	}
-	namespaces := k.project.kube.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
-	for err == nil {
-		if _, err = namespaces.List(ctx, metav1.ListOptions{Limit: 1}); err == nil {
-			k.killed = false
-			return
-		}
-		if ctx.Err() == nil {
-			err = nil
-			time.Sleep(50 * time.Millisecond)
-		}
+	if err == nil {
+		err = k.ready(ctx)
 	}
-	k.t.Fatalf("start k3s: %v", err)
+	if err != nil {
+		k.t.Fatalf("start k3s: %v", err)
+	}
+	k.killed = false
+}
+
+func (k *ownK3s) ready(ctx context.Context) error {
+	client, err := rest.HTTPClientFor(k.project.kube.Config)
+	if err != nil {
+		return err
+	}
+	for {
+		err := asks(ctx, client, k.project.kube.Config.Host+"/readyz")
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// asks returns nil when a GET is answered with 200.
+func asks(ctx context.Context, client *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		return errors.Join(err, fmt.Errorf("%s: %s", url, resp.Status))
+	}
+	return nil
 }
 
 // Backup implements [OwnKube].
