@@ -50,7 +50,7 @@ func Markdown(scenarios []Scenario, s Summary) (string, error) {
 	}
 	fmt.Fprint(&b, "\n## Other runs\n\n| run | when | commit | command | result |\n|---|---|---|---|---|\n")
 	for _, r := range s.Runs {
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` | %s |\n", r.Name, r.At.UTC().Format(time.DateOnly), r.Commit, r.Command, cell(r.Result))
+		fmt.Fprintf(&b, "| %s | %s | %s | `%s` | %s |\n", r.Name, r.At.UTC().Format(time.DateOnly), r.Commit, cell(r.Command), cell(r.Result))
 	}
 	return b.String(), nil
 }
