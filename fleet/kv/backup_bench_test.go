@@ -2,7 +2,6 @@ package kv
 
 import (
 	"testing"
-	"time"
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/fleettest"
@@ -15,18 +14,8 @@ const backupKeys = 100_000
 // same messages takes, in the same run.
 func BenchmarkDump(b *testing.B) {
 	bucket := fullBucket(b)
-	var ours, raw time.Duration
-	for b.Loop() {
-		began := time.Now()
-		dump(b, bucket)
-		ours += time.Since(began)
-		b.StopTimer()
-		began = time.Now()
-		rawReplay(b, bucket, backupKeys)
-		raw += time.Since(began)
-		b.StartTimer()
-	}
-	reportRatio(b, ours, raw)
+	ours, _ := compare(b, func() { dump(b, bucket) }, func() { rawReplay(b, bucket, backupKeys) })
+	b.ReportMetric(float64(b.N)*backupKeys/ours.Seconds(), "keys/s")
 }
 
 // BenchmarkRestore closes the bucket, loads it and opens it. The metric ratio is what that takes to what it takes to publish as
@@ -34,18 +23,8 @@ func BenchmarkDump(b *testing.B) {
 func BenchmarkRestore(b *testing.B) {
 	bucket := fullBucket(b)
 	archive, d := dump(b, bucket)
-	var ours, raw time.Duration
-	for b.Loop() {
-		began := time.Now()
-		restored(b, bucket, archive, d.Meta)
-		ours += time.Since(began)
-		b.StopTimer()
-		began = time.Now()
-		fillBench(b, bucket, backupKeys)
-		raw += time.Since(began)
-		b.StartTimer()
-	}
-	reportRatio(b, ours, raw)
+	ours, _ := compare(b, func() { restored(b, bucket, archive, d.Meta) }, func() { fillBench(b, bucket, backupKeys) })
+	b.ReportMetric(float64(b.N)*backupKeys/ours.Seconds(), "keys/s")
 }
 
 func fullBucket(b *testing.B) *Bucket {
@@ -53,10 +32,4 @@ func fullBucket(b *testing.B) *Bucket {
 	bucket := ensured(b, fleettest.NATS(b).Conn(b), fleet.BucketDeviceState, prov())
 	fillBench(b, bucket, backupKeys)
 	return bucket
-}
-
-func reportRatio(b *testing.B, ours, raw time.Duration) {
-	b.Helper()
-	b.ReportMetric(float64(b.N)*backupKeys/ours.Seconds(), "keys/s")
-	b.ReportMetric(ours.Seconds()/raw.Seconds(), "ratio")
 }
