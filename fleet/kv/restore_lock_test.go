@@ -173,8 +173,13 @@ func TestRestore_TheLockHasTheReplicasOfTheBucket(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if note, _, err := r.readLock(t.Context()); err != nil || note.Replicas != info.Config.Replicas {
-				t.Errorf("%d replicas of %d, %v", note.Replicas, info.Config.Replicas, err)
+			js, err := nc.JetStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			lock, err := js.StreamInfo(fleet.RestoreStreamName(b.Name()))
+			if err != nil || lock.Config.Replicas != info.Config.Replicas {
+				t.Errorf("the lock is %+v, want %d replicas, %v", lock, info.Config.Replicas, err)
 			}
 			if err := r.Release(t.Context()); err != nil {
 				t.Error(err)
