@@ -125,13 +125,38 @@ type GetRequest struct {
 }
 
 // DeploymentsGetResponse is one Deployment with its pairs that need a look: failed, stale and pending
-// first, at most MaxLimit.
+// first, at most MaxLimit; and what changed last, the newest first, at most MaxChanges.
 type DeploymentsGetResponse struct {
 	Freshness
 	Deployment DeploymentView `json:"deployment"`
 	Pairs      []PairView     `json:"pairs"`
 	Truncated  bool           `json:"truncated,omitempty"`
+	Changes    []Change       `json:"changes,omitempty"`
 }
+
+// MaxChanges is how many of its last changes are told of a Deployment.
+const MaxChanges = 20
+
+// Change is the last thing that happened under a key of a Deployment that is there. At is the server's stamp.
+// What was there before under the same key, and keys that were deleted, leave no trace.
+type Change struct {
+	At     time.Time  `json:"at"`
+	Kind   ChangeKind `json:"kind"`
+	Device DeviceID   `json:"device,omitempty"`
+	Phase  Phase      `json:"phase,omitempty"` // of a report that is not malformed
+	// Generation is what was applied, all of it.
+	Generation int64 `json:"generation,omitempty"`
+}
+
+// ChangeKind is what changed.
+type ChangeKind string
+
+// The kinds of changes.
+const (
+	ChangeDesired  ChangeKind = "desired"  // its desired value was written
+	ChangeReported ChangeKind = "reported" // the device reported
+	ChangeApplied  ChangeKind = "applied"  // a generation was written whole
+)
 
 // DevicesListRequest lists devices, filtered.
 type DevicesListRequest struct {
@@ -165,11 +190,36 @@ type DeviceView struct {
 	Deployments int               `json:"deployments"` // desired on it
 }
 
-// DevicesGetResponse is one device with its pairs.
+// DevicesSummaryRequest asks for the devices in short, a page at a time: those with names after After.
+type DevicesSummaryRequest struct {
+	After string `json:"after,omitempty"`
+}
+
+// DevicesSummaryResponse is a page of devices, as many as an answer can carry.
+type DevicesSummaryResponse struct {
+	Freshness
+	Items []DeviceSummary `json:"items"`
+	Next  string          `json:"next,omitempty"` // ask again with After = Next
+	Total int             `json:"total"`
+}
+
+// DeviceSummary is a device in short. Class is the gravest that a Deployment on it counts as: failed, then
+// stale, pending and running; empty when none is desired on it.
+type DeviceSummary struct {
+	Name  DeviceID    `json:"name"`
+	State DeviceState `json:"state"`
+	Class Class       `json:"class,omitempty"`
+}
+
+// DevicesGetResponse is one device with its pairs. HeartbeatAt and InfoAt are the server's stamps on its last
+// heartbeat and on what it last said of itself, nil when it has sent none.
 type DevicesGetResponse struct {
 	Freshness
-	Device DeviceView `json:"device"`
-	Pairs  []PairView `json:"pairs"`
+	Device            DeviceView `json:"device"`
+	HeartbeatAt       *time.Time `json:"heartbeatAt,omitempty"`
+	InfoAt            *time.Time `json:"infoAt,omitempty"`
+	StaleAfterSeconds float64    `json:"staleAfterSeconds,omitempty"` // after which silence it is stale
+	Pairs             []PairView `json:"pairs"`
 }
 
 // Class is what a pair counts as.
@@ -219,11 +269,66 @@ type DeviceExplainRequest struct {
 // DeviceExplainResponse answers with a verdict, what led to it, and what to do next.
 type DeviceExplainResponse struct {
 	Freshness
+	Explanation
+}
+
+// Explanation says why a device runs or does not run a Deployment.
+type Explanation struct {
 	Verdict string    `json:"verdict"` // one CamelCase word: "Running", "NoMatch", "Stale" …
 	Message string    `json:"message"`
 	Facts   []string  `json:"facts"`
-	Next    string    `json:"next,omitempty"`
-	Pair    *PairView `json:"pair,omitempty"`
+	Next    string    `json:"next,omitempty"` // what to do
+	Pair    *PairView `json:"pair,omitempty"` // when it is desired or reported on
+}
+
+// DeviceVerdictsRequest asks why a device runs or does not run each Deployment.
+type DeviceVerdictsRequest struct {
+	Page
+	Device DeviceID `json:"device"`
+}
+
+// DeviceVerdictsResponse is a page of explanations, sorted by Deployment. A device that nobody knows has them,
+// too.
+type DeviceVerdictsResponse struct {
+	Freshness
+	Items []DeviceVerdict `json:"items"`
+	Next  string          `json:"next,omitempty"`
+	Total int             `json:"total"`
+}
+
+// DeviceVerdict is the explanation of one Deployment on the device that was asked about.
+type DeviceVerdict struct {
+	Deployment DeploymentName `json:"deployment"`
+	Explanation
+}
+
+// DeploymentExplainRequest asks why a Deployment is what it is.
+type DeploymentExplainRequest struct {
+	Deployment DeploymentName `json:"deployment"`
+}
+
+// DeploymentExplainResponse says how a Deployment stands on all devices: they are grouped by verdict and
+// reason, the gravest group first, those that it does not select last.
+type DeploymentExplainResponse struct {
+	Freshness
+	Deployment DeploymentView `json:"deployment"`
+	Groups     []VerdictGroup `json:"groups"`         // at most MaxGroups of a verdict; the rest of them in one without a reason
+	Hold       *Hold          `json:"hold,omitempty"` // of the brake
+}
+
+// Bounds of the answer about a Deployment.
+const (
+	MaxGroups       = 20 // of one verdict
+	MaxGroupDevices = 5  // named of a group
+)
+
+// VerdictGroup is the devices that a Deployment has the same verdict on, for the same reason.
+type VerdictGroup struct {
+	Verdict string     `json:"verdict"`
+	Reason  string     `json:"reason,omitempty"` // what they have in common: "label region is \"south\", wanted \"north\""
+	Next    string     `json:"next,omitempty"`   // what to do
+	Count   int        `json:"count"`
+	Devices []DeviceID `json:"devices"` // the first of them, sorted, at most MaxGroupDevices
 }
 
 // PlanShowRequest asks what the reconciler would write. With Candidate set: if the Deployment were so.

@@ -59,6 +59,7 @@ func goldenCases() []goldenCase {
 		device       = DeviceView{Name: "pi-07", UID: uid, Registered: true, State: DeviceStale, LastSeen: &at, Labels: labels, Inventory: deviceStatus.Inventory, Agent: "v0.1.0", Deleting: true, Quarantined: true, Deployments: 2}
 		pair         = PairView{Device: "pi-07", Deployment: "web", Class: ClassStale, LastKnown: ClassFailed, DesiredHash: hash, ObservedHash: hash, Phase: PhaseFailed, LastEventAt: "2026-03-04T05:06:07Z", LastError: "exit 1"}
 		tombstone    = &Tombstone{UID: uid, Cause: TombstoneDeleted, At: at}
+		explanation  = Explanation{Verdict: "Stale", Message: "pi-07 is silent", Facts: []string{"last seen 5 min ago"}, Next: "look at the device", Pair: &pair}
 	)
 	return []goldenCase{
 		{"score", Desired{UID: uid, Score: score}},
@@ -109,13 +110,24 @@ func goldenCases() []goldenCase {
 		{"page", DeploymentsListResponse{Freshness: Freshness{AsOf: at, Reason: "device-state: rebuilding"}, Items: []DeploymentView{deployment}, Next: "web"}},
 		{"name", GetRequest{Name: "web"}},
 		{"full", DeploymentsGetResponse{Freshness: fresh, Deployment: deployment, Pairs: []PairView{pair}, Truncated: true}},
+		{"changes", DeploymentsGetResponse{Freshness: fresh, Deployment: deployment, Pairs: []PairView{}, Changes: []Change{{At: at, Kind: ChangeReported, Device: "pi-07", Phase: PhaseFailed}, {At: at, Kind: ChangeApplied, Generation: 3}}}},
 		{"filtered", DevicesListRequest{Page: page, State: DeviceStale, Selector: &sel, Deployment: "web"}},
 		{"page", DevicesListResponse{Freshness: fresh, Items: []DeviceView{device}, Next: "pi-07", Total: 120}},
 		{"full", DevicesGetResponse{Freshness: fresh, Device: device, Pairs: []PairView{pair}}},
+		{"stamps", DevicesGetResponse{Freshness: fresh, Device: device, HeartbeatAt: &at, InfoAt: &at, StaleAfterSeconds: 90, Pairs: []PairView{}}},
 		{"page", SelectorMatchRequest{Page: page, Selector: &sel}},
 		{"page", SelectorMatchResponse{Freshness: fresh, Devices: []DeviceID{"pi-07"}, Next: "pi-07", Total: 120}},
 		{"pair", DeviceExplainRequest{Device: "pi-07", Deployment: "web"}},
-		{"stale", DeviceExplainResponse{Freshness: fresh, Verdict: "Stale", Message: "pi-07 is silent", Facts: []string{"last seen 5 min ago"}, Next: "look at the device", Pair: &pair}},
+		{"stale", DeviceExplainResponse{Freshness: fresh, Explanation: explanation}},
+		{"page", DeviceVerdictsRequest{Page: page, Device: "pi-07"}},
+		{"page", DeviceVerdictsResponse{Freshness: fresh, Items: []DeviceVerdict{{Deployment: "web", Explanation: explanation}}, Next: "web", Total: 120}},
+		{"name", DeploymentExplainRequest{Deployment: "web"}},
+		{"full", DeploymentExplainResponse{
+			Freshness: fresh, Deployment: deployment, Hold: &hold,
+			Groups: []VerdictGroup{{Verdict: "NoMatch", Reason: "label region is not set, wanted \"north\"", Next: "set it", Count: 7, Devices: []DeviceID{"pi-07"}}},
+		}},
+		{"after", DevicesSummaryRequest{After: "pi-06"}},
+		{"page", DevicesSummaryResponse{Freshness: fresh, Items: []DeviceSummary{{Name: "pi-07", State: DeviceStale, Class: ClassStale}, {Name: "pi-08", State: DeviceFresh}}, Next: "pi-08", Total: 120}},
 
 		{"candidate", PlanShowRequest{Deployment: "web", Candidate: &Candidate{TargetSelector: sel, Score: score}}},
 		{"full", PlanShowResponse{
@@ -332,20 +344,23 @@ func TestGolden_DesiredHashes(t *testing.T) {
 // Every type that an endpoint takes or gives has a golden message.
 func TestGolden_CoversEveryEndpoint(t *testing.T) {
 	wire := map[string][2]any{
-		DeploymentsList.Subject:  {DeploymentsListRequest{}, DeploymentsListResponse{}},
-		DeploymentsGet.Subject:   {GetRequest{}, DeploymentsGetResponse{}},
-		DevicesList.Subject:      {DevicesListRequest{}, DevicesListResponse{}},
-		DevicesGet.Subject:       {GetRequest{}, DevicesGetResponse{}},
-		SelectorMatch.Subject:    {SelectorMatchRequest{}, SelectorMatchResponse{}},
-		DeviceExplain.Subject:    {DeviceExplainRequest{}, DeviceExplainResponse{}},
-		PlanShow.Subject:         {PlanShowRequest{}, PlanShowResponse{}},
-		TargetsList.Subject:      {TargetsListRequest{}, TargetsListResponse{}},
-		HoldApprove.Subject:      {HoldApproveRequest{}, HoldApproveResponse{}},
-		StatusApply.Subject:      {StatusApplyRequest{}, ApplyResponse{}},
-		DeviceApply.Subject:      {DeviceApplyRequest{}, ApplyResponse{}},
-		FinalizerRelease.Subject: {FinalizerReleaseRequest{}, ApplyResponse{}},
-		EventRecord.Subject:      {EventRecordRequest{}, EventRecordResponse{}},
-		DesiredSubjects:          {SnapshotRequest{}, Snapshot{}},
+		DeploymentsList.Subject:   {DeploymentsListRequest{}, DeploymentsListResponse{}},
+		DeploymentsGet.Subject:    {GetRequest{}, DeploymentsGetResponse{}},
+		DevicesList.Subject:       {DevicesListRequest{}, DevicesListResponse{}},
+		DevicesGet.Subject:        {GetRequest{}, DevicesGetResponse{}},
+		SelectorMatch.Subject:     {SelectorMatchRequest{}, SelectorMatchResponse{}},
+		DeviceExplain.Subject:     {DeviceExplainRequest{}, DeviceExplainResponse{}},
+		DeviceVerdicts.Subject:    {DeviceVerdictsRequest{}, DeviceVerdictsResponse{}},
+		DeploymentExplain.Subject: {DeploymentExplainRequest{}, DeploymentExplainResponse{}},
+		DevicesSummary.Subject:    {DevicesSummaryRequest{}, DevicesSummaryResponse{}},
+		PlanShow.Subject:          {PlanShowRequest{}, PlanShowResponse{}},
+		TargetsList.Subject:       {TargetsListRequest{}, TargetsListResponse{}},
+		HoldApprove.Subject:       {HoldApproveRequest{}, HoldApproveResponse{}},
+		StatusApply.Subject:       {StatusApplyRequest{}, ApplyResponse{}},
+		DeviceApply.Subject:       {DeviceApplyRequest{}, ApplyResponse{}},
+		FinalizerRelease.Subject:  {FinalizerReleaseRequest{}, ApplyResponse{}},
+		EventRecord.Subject:       {EventRecordRequest{}, EventRecordResponse{}},
+		DesiredSubjects:           {SnapshotRequest{}, Snapshot{}},
 	}
 	for _, service := range Services() {
 		wire[HealthEndpoint(service).Subject] = [2]any{struct{}{}, Health{}}

@@ -94,6 +94,17 @@ func (r EventRecordRequest) Validate() error {
 	return validateResource(r.Kind, r.Name)
 }
 
+// Validate checks the page and the device.
+func (r DeviceVerdictsRequest) Validate() error {
+	if err := r.Page.Validate(); err != nil {
+		return err
+	}
+	return r.Device.Validate()
+}
+
+// Validate checks the name.
+func (r DeploymentExplainRequest) Validate() error { return r.Deployment.Validate() }
+
 // Validate checks the name: a Deployment's and a Device's have the same form.
 func (r GetRequest) Validate() error { return validateName("name", r.Name) }
 

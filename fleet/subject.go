@@ -37,12 +37,15 @@ type Endpoint struct {
 
 // The endpoints. All take and give JSON.
 var (
-	DeploymentsList = query(ServiceAggregator, "deployments.list") // fleet.v1.aggregator.deployments.list
-	DeploymentsGet  = query(ServiceAggregator, "deployments.get")  // fleet.v1.aggregator.deployments.get
-	DevicesList     = query(ServiceAggregator, "devices.list")     // fleet.v1.aggregator.devices.list
-	DevicesGet      = query(ServiceAggregator, "devices.get")      // fleet.v1.aggregator.devices.get
-	SelectorMatch   = query(ServiceAggregator, "selector.match")   // fleet.v1.aggregator.selector.match
-	DeviceExplain   = query(ServiceAggregator, "device.explain")   // fleet.v1.aggregator.device.explain
+	DeploymentsList   = query(ServiceAggregator, "deployments.list")   // fleet.v1.aggregator.deployments.list
+	DeploymentsGet    = query(ServiceAggregator, "deployments.get")    // fleet.v1.aggregator.deployments.get
+	DeploymentExplain = query(ServiceAggregator, "deployment.explain") // fleet.v1.aggregator.deployment.explain
+	DevicesList       = query(ServiceAggregator, "devices.list")       // fleet.v1.aggregator.devices.list
+	DevicesSummary    = query(ServiceAggregator, "devices.summary")    // fleet.v1.aggregator.devices.summary
+	DevicesGet        = query(ServiceAggregator, "devices.get")        // fleet.v1.aggregator.devices.get
+	DeviceExplain     = query(ServiceAggregator, "device.explain")     // fleet.v1.aggregator.device.explain
+	DeviceVerdicts    = query(ServiceAggregator, "device.verdicts")    // fleet.v1.aggregator.device.verdicts
+	SelectorMatch     = query(ServiceAggregator, "selector.match")     // fleet.v1.aggregator.selector.match
 
 	PlanShow    = query(ServiceReconciler, "plan.show")     // fleet.v1.reconciler.plan.show
 	TargetsList = query(ServiceReconciler, "targets.list")  // fleet.v1.reconciler.targets.list
@@ -57,7 +60,8 @@ var (
 // Endpoints lists every endpoint of every service.
 func Endpoints() []Endpoint {
 	all := []Endpoint{
-		DeploymentsList, DeploymentsGet, DevicesList, DevicesGet, SelectorMatch, DeviceExplain,
+		DeploymentsList, DeploymentsGet, DeploymentExplain,
+		DevicesList, DevicesSummary, DevicesGet, DeviceExplain, DeviceVerdicts, SelectorMatch,
 		PlanShow, TargetsList, HoldApprove,
 		StatusApply, DeviceApply, FinalizerRelease, EventRecord,
 	}

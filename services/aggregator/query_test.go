@@ -96,6 +96,35 @@ func TestQuery_Answers(t *testing.T) {
 			}
 		}
 	})
+	t.Run("device.verdicts", func(t *testing.T) {
+		got := ask[fleet.DeviceVerdictsRequest, fleet.DeviceVerdictsResponse](r, fleet.DeviceVerdicts, fleet.DeviceVerdictsRequest{Device: "dev-2", Page: fleet.Page{Limit: 1, After: "api"}})
+		if len(got.Items) != 1 || got.Items[0].Deployment != "web" || got.Items[0].Verdict != explain.Failed || got.Items[0].Pair == nil || got.Total < 2 {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("deployment.explain", func(t *testing.T) {
+		got := ask[fleet.DeploymentExplainRequest, fleet.DeploymentExplainResponse](r, fleet.DeploymentExplain, fleet.DeploymentExplainRequest{Deployment: "web"})
+		if len(got.Groups) == 0 || got.Groups[0].Verdict != explain.Failed || !slices.Contains(got.Groups[0].Devices, "dev-2") || got.Deployment.Name != "web" {
+			t.Errorf("%+v", got)
+		}
+		_, err := rpc.Call[fleet.DeploymentExplainRequest, fleet.DeploymentExplainResponse](r.ctx, r.nc, fleet.DeploymentExplain, fleet.DeploymentExplainRequest{Deployment: "nosuch"})
+		if fleet.CodeOf(err) != fleet.CodeNotFound {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("devices.summary", func(t *testing.T) {
+		got := ask[fleet.DevicesSummaryRequest, fleet.DevicesSummaryResponse](r, fleet.DevicesSummary, fleet.DevicesSummaryRequest{After: "dev-1"})
+		want := map[fleet.DeviceID]fleet.Class{"dev-2": fleet.ClassFailed, "dev-5": ""}
+		for _, d := range got.Items {
+			if class, ok := want[d.Name]; ok && class != d.Class || d.Name == "dev-1" {
+				t.Errorf("%+v", d)
+			}
+			delete(want, d.Name)
+		}
+		if len(want) > 0 || got.Total != len(got.Items)+1 {
+			t.Errorf("%+v", got)
+		}
+	})
 }
 
 func TestQuery_NotInView(t *testing.T) {

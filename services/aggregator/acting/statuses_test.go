@@ -18,7 +18,7 @@ func desk(t *testing.T, m fleet.MirrorDeployment, a *fleet.Applied) *statuses {
 	v.Read(func(s *projection.State, _ view.Moment) {
 		s.PutDeployment("web", m)
 		if a != nil {
-			s.PutApplied("web", *a)
+			s.PutApplied("web", *a, time.Time{})
 		}
 	})
 	return newStatuses(NewHolder(Config{View: v, Tick: time.Second}), fleet.Sender{})

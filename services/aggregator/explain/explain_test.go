@@ -87,6 +87,28 @@ func TestExplain(t *testing.T) {
 			undesired(in)
 			in.Deployment.Applied.Held, in.Hold = "h1", &fleet.Hold{ID: "h1", Deletes: 12}
 		}, explain.Held, "keeps 12 deletes back"},
+		{"relabelled, on its way out", func(in *explain.Input) { in.Device.Resource.Labels["region"] = "south" }, explain.Removing, `does not select it any more: label region is "south"`},
+		{"relabelled, held", func(in *explain.Input) {
+			in.Device.Resource.Labels["region"], in.Hold = "south", &fleet.Hold{ID: "h1", Deletes: 12}
+		}, explain.Held, "fleet hold approve h1"},
+		{"relabelled, approved", func(in *explain.Input) {
+			in.Device.Resource.Labels["region"], in.Hold = "south", &fleet.Hold{ID: "h1", Deletes: 12, Approved: true}
+		}, explain.Removing, "approved: true"},
+		{"selector edited, beside a hold of others", func(in *explain.Input) {
+			in.Deployment.Generation, in.Deployment.Selector.MatchLabels["region"], in.Hold = 3, "south", &fleet.Hold{ID: "h1"}
+		}, explain.Removing, `wanted "south"`},
+		{"device vanished, held", func(in *explain.Input) {
+			in.Device.Registered, in.Hold = false, &fleet.Hold{ID: "h1"}
+			in.Device.Resource = fleet.MirrorDevice{Tombstone: &fleet.Tombstone{Cause: fleet.TombstoneVanished}}
+		}, explain.Held, "its Device resource is gone"},
+		{"device deleted beside a hold", func(in *explain.Input) {
+			in.Device.Registered, in.Hold = false, &fleet.Hold{ID: "h1"}
+			in.Device.Resource = fleet.MirrorDevice{Tombstone: &fleet.Tombstone{Cause: fleet.TombstoneDeleted}}
+		}, explain.NotRegistered, "no Device resource"},
+		{"deployment vanished, held", func(in *explain.Input) {
+			in.Hold = &fleet.Hold{ID: "h1"}
+			in.Deployment = projection.Deployment{Name: "web", Tombstone: &fleet.Tombstone{Cause: fleet.TombstoneVanished}}
+		}, explain.Held, "keeps web: there is no deployment web any more"},
 		{"not applied yet", func(in *explain.Input) { undesired(in); in.Deployment.Applied = nil }, explain.Applying, "none applied"},
 		{"quarantined", func(in *explain.Input) { undesired(in); in.Device.Resource.Quarantined = true }, explain.Quarantined, "quarantine"},
 		{"device invalid", func(in *explain.Input) {

@@ -67,7 +67,7 @@ func TestPlan_DeviceBeingDeleted(t *testing.T) {
 	}
 
 	for name, spoil := range map[string]func(*projection.State){
-		"something is desired on it": func(s *projection.State) { s.PutForeign(d1web) },
+		"something is desired on it": func(s *projection.State) { s.PutForeign(d1web, time.Time{}) },
 		"the brake holds":            func(s *projection.State) { s.SetHold(true, &fleet.Hold{ID: "h"}) },
 		"a hold that cannot be read": func(s *projection.State) { s.SetHold(true, nil) },
 	} {
@@ -108,7 +108,7 @@ func TestPlan_TombstoneTakesWhatIsOlder(t *testing.T) {
 func TestPlan_RegisteredDeviceKeepsItsKeys(t *testing.T) {
 	for _, mirror := range []fleet.MirrorDevice{{UID: "u1"}, {UID: "u1", Invalid: "no finalizer yet"}} {
 		s := full(t, mirror, 0)
-		if err := s.PutDesired(d1web, []byte(`{"uid":"u","score":{"type":"x"}}`)); err != nil {
+		if err := s.PutDesired(d1web, []byte(`{"uid":"u","score":{"type":"x"}}`), time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		c := garbage.NewCollector(time.Minute)
@@ -164,7 +164,7 @@ func TestPlan_OrphanThatIsClaimedAgainStartsAnew(t *testing.T) {
 	s := full(t, fleet.MirrorDevice{UID: "u1"}, 0)
 	c := garbage.NewCollector(time.Minute)
 	run(c, s, 0, 50)
-	s.PutForeign(d1web)
+	s.PutForeign(d1web, time.Time{})
 	run(c, s, 50, 55)
 	s.DropDesired(d1web)
 	if got := run(c, s, 55, 200); got["state.d1.web"] != 115 {

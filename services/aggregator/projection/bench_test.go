@@ -39,7 +39,7 @@ func (l large) origin(i int) projection.Origin {
 
 func (l large) fold(b *testing.B, s *projection.State) {
 	for i, p := range l.pairs {
-		if err := s.PutDesired(p, l.value); err != nil {
+		if err := s.PutDesired(p, l.value, epoch); err != nil {
 			b.Fatal(err)
 		}
 		s.PutReport(p, l.report, l.origin(i))

@@ -1,15 +1,21 @@
 package projection
 
-import "harmony.dev/fleet"
+import (
+	"time"
+
+	"harmony.dev/fleet"
+)
 
 // deployment is all that is known of one Deployment.
 type deployment struct {
 	name    fleet.DeploymentName
 	mirror  *resource // nil when the mirror has no entry; it may be a tombstone
 	applied *fleet.Applied
-	pairs   []*pair // in no order
-	counts  counts  // of the pairs
-	failed  heap[*pair]
+	// appliedAt is the server's stamp on it.
+	appliedAt stamp
+	pairs     []*pair // in no order
+	counts    counts  // of the pairs
+	failed    heap[*pair]
 }
 
 // resource is a mirror entry without the score's data, which nobody asks the projection for.
@@ -72,16 +78,16 @@ func (d *deployment) presentUID() string {
 }
 
 // PutApplied takes in how far the reconciler has carried a Deployment.
-func (s *State) PutApplied(name fleet.DeploymentName, a fleet.Applied) {
+func (s *State) PutApplied(name fleet.DeploymentName, a fleet.Applied, at time.Time) {
 	d := s.deployment(name)
-	d.applied = &a
+	d.applied, d.appliedAt = &a, stampOf(at)
 	s.dirty[d] = struct{}{}
 }
 
 // DropApplied takes note that the reconciler has no record of the Deployment.
 func (s *State) DropApplied(name fleet.DeploymentName) {
 	if d := s.deployments[name]; d != nil {
-		d.applied = nil
+		d.applied, d.appliedAt = nil, 0
 		s.dirty[d] = struct{}{}
 		s.forgetDeployment(d)
 	}

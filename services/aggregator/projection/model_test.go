@@ -155,10 +155,10 @@ func genDesired(t *rapid.T) op {
 
 func putDesired(s *projection.State, p fleet.Pair, v string) {
 	if v == foreignValue {
-		s.PutForeign(p)
+		s.PutForeign(p, epoch)
 		return
 	}
-	_ = s.PutDesired(p, []byte(v)) // the malformed value is one of the cases
+	_ = s.PutDesired(p, []byte(v), epoch) // the malformed value is one of the cases
 }
 
 func genBeat(t *rapid.T) op {
@@ -259,7 +259,7 @@ func genApplied(t *rapid.T) op {
 	return op{
 		fmt.Sprintf("applied %s %d", d, v.Generation),
 		func(m *model) { m.applied[d] = v },
-		func(s *projection.State) { s.PutApplied(d, v) },
+		func(s *projection.State) { s.PutApplied(d, v, epoch) },
 	}
 }
 
@@ -301,7 +301,7 @@ func (m *model) feed(t *rapid.T, s *projection.State) {
 		add(func() { s.PutDeployment(k, v) })
 	}
 	for k, v := range m.applied {
-		add(func() { s.PutApplied(k, v) })
+		add(func() { s.PutApplied(k, v, epoch) })
 	}
 	for k, v := range m.devices {
 		add(func() { s.PutDevice(k, v.value, v.at) })

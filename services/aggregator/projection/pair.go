@@ -14,6 +14,7 @@ type pair struct {
 	device     *device
 	deployment *deployment
 	wish       *wish // nil when not desired
+	wishAt     stamp
 	reportAt   origin
 	report     report
 	tally      tally // what it is counted as now

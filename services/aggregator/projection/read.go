@@ -21,6 +21,7 @@ type Deployment struct {
 	Deleting   bool
 	Tombstone  *fleet.Tombstone
 	Applied    *fleet.Applied // nil when the reconciler has no record of it
+	AppliedAt  time.Time      // the server's stamp on it
 	Aggregate  fleet.Aggregate
 	Owed       int // pairs of fresh devices that have no report, or only a doubted one
 }
@@ -76,6 +77,7 @@ func (s *State) Deployment(name fleet.DeploymentName) (Deployment, bool) {
 		Name:       d.name,
 		Registered: d.registered(),
 		Applied:    d.applied,
+		AppliedAt:  d.appliedAt.time(),
 		Aggregate:  d.counts.aggregate(),
 		Owed:       d.counts.owed,
 	}
@@ -210,6 +212,21 @@ func (s *State) PairsOf(id fleet.DeviceID) iter.Seq[Pair] {
 func (s *State) Desired(id fleet.Pair) bool {
 	p := s.lookup(id)
 	return p != nil && p.wish != nil
+}
+
+// ClassesOn yields what the pairs that are desired on a device count as, in no order.
+func (s *State) ClassesOn(id fleet.DeviceID) iter.Seq[fleet.Class] {
+	return func(yield func(fleet.Class) bool) {
+		d := s.devices[id]
+		if d == nil {
+			return
+		}
+		for _, p := range d.pairs {
+			if p.wish != nil && !yield(p.tally.class.export()) {
+				return
+			}
+		}
+	}
 }
 
 // ClassesFor yields the devices that a Deployment is desired on and what they count as, in no order.

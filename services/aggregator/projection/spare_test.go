@@ -55,7 +55,7 @@ func TestUnclaimed_ReportIsAskedForOnceItsPairIsDesired(t *testing.T) {
 	if s.Missing() {
 		t.Error("the device is asked for what nobody desires")
 	}
-	if err := s.PutDesired(p, []byte(values[0])); err != nil {
+	if err := s.PutDesired(p, []byte(values[0]), epoch); err != nil {
 		t.Fatal(err)
 	}
 	if d, _ := s.Deployment(p.Deployment); d.Aggregate.Pending != 1 || d.Owed != 1 || !s.Missing() {

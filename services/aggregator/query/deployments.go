@@ -48,6 +48,7 @@ func (q *Server) DeploymentsGet(ctx context.Context, req fleet.GetRequest) (flee
 		}
 		resp := fleet.DeploymentsGetResponse{Freshness: freshness(m), Deployment: deploymentView(d, m)}
 		resp.Pairs, resp.Truncated = worst(s, name)
+		resp.Changes = newest(s, d)
 		return resp, nil
 	})
 	if err != nil {

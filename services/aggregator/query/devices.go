@@ -3,11 +3,12 @@ package query
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
+	"time"
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/selector"
-	"harmony.dev/services/aggregator/explain"
 	"harmony.dev/services/aggregator/projection"
 	"harmony.dev/services/aggregator/view"
 )
@@ -73,7 +74,10 @@ func (q *Server) DevicesGet(ctx context.Context, req fleet.GetRequest) (fleet.De
 		if !ok || !shown(d) {
 			return fleet.DevicesGetResponse{}, fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no device %s", id)
 		}
-		resp := fleet.DevicesGetResponse{Freshness: freshness(m), Device: deviceView(d), Pairs: []fleet.PairView{}}
+		resp := fleet.DevicesGetResponse{
+			Freshness: freshness(m), Device: deviceView(d), Pairs: []fleet.PairView{},
+			HeartbeatAt: instant(d.HeartbeatAt.At), InfoAt: instant(d.InfoAt.At), StaleAfterSeconds: q.view.StaleAfter().Seconds(),
+		}
 		for p := range s.PairsOf(id) {
 			if p.Desired {
 				resp.Pairs = append(resp.Pairs, p.PairView)
@@ -112,25 +116,47 @@ func (q *Server) SelectorMatch(ctx context.Context, req fleet.SelectorMatchReque
 	return fleet.SelectorMatchResponse{Freshness: fresh, Devices: p.items, Next: p.next, Total: p.total}, nil
 }
 
-// DeviceExplain says why a device runs or does not run a Deployment.
-func (q *Server) DeviceExplain(ctx context.Context, req fleet.DeviceExplainRequest) (fleet.DeviceExplainResponse, error) {
-	if err := invalid(req.Device.Validate()); err != nil {
-		return fleet.DeviceExplainResponse{}, err
-	}
-	if err := invalid(req.Deployment.Validate()); err != nil {
-		return fleet.DeviceExplainResponse{}, err
-	}
-	return answer(ctx, q.view, func(s *projection.State, m view.Moment) (fleet.DeviceExplainResponse, error) {
-		var in explain.Input
-		in.Device, _ = s.Device(req.Device)
-		in.Deployment, _ = s.Deployment(req.Deployment)
-		in.Pair, _ = s.Pair(fleet.Pair(req))
-		in.Device.ID, in.Deployment.Name = req.Device, req.Deployment
-		in.Hold, _ = s.Hold()
-		resp := explain.Explain(in)
-		resp.Freshness = freshness(m)
-		return resp, nil
+// DevicesSummary lists all devices in short.
+func (q *Server) DevicesSummary(ctx context.Context, req fleet.DevicesSummaryRequest) (fleet.DevicesSummaryResponse, error) {
+	resp := fleet.DevicesSummaryResponse{Items: []fleet.DeviceSummary{}}
+	fresh, err := scan(ctx, q.view, func(s *projection.State, d projection.Device) {
+		if !shown(d) {
+			return
+		}
+		resp.Total++
+		if string(d.ID) > req.After {
+			resp.Items = append(resp.Items, fleet.DeviceSummary{Name: d.ID, State: d.State(), Class: gravest(s.ClassesOn(d.ID))})
+		}
 	})
+	if err != nil {
+		return fleet.DevicesSummaryResponse{}, err
+	}
+	resp.Freshness = fresh
+	all := len(resp.Items)
+	if resp.Items, err = fit(resp.Items, budget); err != nil {
+		return fleet.DevicesSummaryResponse{}, err
+	}
+	if n := len(resp.Items); n < all {
+		resp.Next = string(resp.Items[n-1].Name)
+	}
+	return resp, nil
+}
+
+// gravest returns the class that needs a look most, "" when there is none.
+func gravest(classes iter.Seq[fleet.Class]) (worst fleet.Class) {
+	for c := range classes {
+		if worst == "" || concern(c) < concern(worst) {
+			worst = c
+		}
+	}
+	return worst
+}
+
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // shown reports whether a device is one for people: not only a tombstone or a left-over key.

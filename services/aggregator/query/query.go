@@ -26,10 +26,13 @@ func Register(s *rpc.Server, v *view.View) error {
 	return errors.Join(
 		rpc.Handle(s, fleet.DeploymentsList, q.DeploymentsList),
 		rpc.Handle(s, fleet.DeploymentsGet, q.DeploymentsGet),
+		rpc.Handle(s, fleet.DeploymentExplain, q.DeploymentExplain),
 		rpc.Handle(s, fleet.DevicesList, q.DevicesList),
+		rpc.Handle(s, fleet.DevicesSummary, q.DevicesSummary),
 		rpc.Handle(s, fleet.DevicesGet, q.DevicesGet),
 		rpc.Handle(s, fleet.SelectorMatch, q.SelectorMatch),
 		rpc.Handle(s, fleet.DeviceExplain, q.DeviceExplain),
+		rpc.Handle(s, fleet.DeviceVerdicts, q.DeviceVerdicts),
 	)
 }
 

@@ -45,7 +45,7 @@ func wish(t testing.TB, s *projection.State, name fleet.DeploymentName) []byte {
 
 func desire(t testing.TB, s *projection.State, p fleet.Pair, value []byte) {
 	t.Helper()
-	if err := s.PutDesired(p, value); err != nil {
+	if err := s.PutDesired(p, value, noon); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -121,6 +121,60 @@ func TestDeploymentsGet_FitsWhateverTheDevicesSay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDeploymentsGet_TellsTheLastChanges(t *testing.T) {
+	q := serve(func(s *projection.State) {
+		value := wish(t, s, "web")
+		for i := range 100 {
+			p := fleet.Pair{Device: deviceID(i), Deployment: "web"}
+			if err := s.PutDesired(p, value, noon.Add(time.Duration(i)*time.Second)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.PutApplied("web", fleet.Applied{UID: "u", Generation: 1}, noon.Add(200*time.Second))
+		report(s, fleet.Pair{Device: deviceID(98), Deployment: "web"}, value, "") // at noon
+		r := fleet.Report{Phase: fleet.PhaseFailed, ObservedHash: fleet.Hash(value), LastEventAt: "2020-01-01T00:00:00Z"}
+		if err := s.PutReport(fleet.Pair{Device: deviceID(7), Deployment: "web"}, r, projection.Origin{Revision: 1, At: noon.Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	got, err := q.DeploymentsGet(t.Context(), fleet.GetRequest{Name: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []fleet.Change{
+		{At: noon.Add(time.Hour), Kind: fleet.ChangeReported, Device: deviceID(7), Phase: fleet.PhaseFailed},
+		{At: noon.Add(200 * time.Second), Kind: fleet.ChangeApplied, Generation: 1},
+		{At: noon.Add(99 * time.Second), Kind: fleet.ChangeDesired, Device: deviceID(99)},
+	}
+	if len(got.Changes) != fleet.MaxChanges || !slices.Equal(got.Changes[:3], want) {
+		t.Errorf("%+v", got.Changes)
+	}
+}
+
+func TestDevicesSummary_PagesOfAllDevices(t *testing.T) {
+	const devices = 20_000
+	q := serve(func(s *projection.State) {
+		for i := range devices {
+			s.PutHeartbeat(fleet.DeviceID(fmt.Sprintf("device-with-a-rather-long-name-%05d", i)), projection.Origin{Revision: uint64(i + 1), At: noon})
+		}
+	})
+	seen, pages := 0, 0
+	for after := ""; ; pages++ {
+		got, err := q.DevicesSummary(t.Context(), fleet.DevicesSummaryRequest{After: after})
+		sent(t, got, err)
+		if got.Total != devices {
+			t.Fatalf("total %d", got.Total)
+		}
+		seen += len(got.Items)
+		if after = got.Next; after == "" {
+			break
+		}
+	}
+	if seen != devices || pages == 0 {
+		t.Errorf("%d devices on %d pages", seen, pages+1)
 	}
 }
 

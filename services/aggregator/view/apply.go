@@ -90,9 +90,9 @@ func (f *feed) desired(m kv.Message) {
 		f.drop(m, func(s *projection.State) { s.DropDesired(pair) })
 	case isForeign(m):
 		f.aside.Add(m, errForeign, false)
-		f.view.change(func(s *projection.State) { s.PutForeign(pair) })
+		f.view.change(func(s *projection.State) { s.PutForeign(pair, m.Time) })
 	default:
-		f.view.change(func(s *projection.State) { err = s.PutDesired(pair, m.Value) })
+		f.view.change(func(s *projection.State) { err = s.PutDesired(pair, m.Value, m.Time) })
 		f.judge(m, err, false)
 	}
 }
@@ -112,7 +112,7 @@ func (f *feed) bookkeeping(m kv.Message) {
 		f.drop(m, func(s *projection.State) { s.DropApplied(name) })
 	default:
 		a, err := fleet.DecodeApplied(m.Value)
-		f.put(m, err, func(s *projection.State) { s.PutApplied(name, a) })
+		f.put(m, err, func(s *projection.State) { s.PutApplied(name, a, m.Time) })
 	}
 }
 

@@ -77,6 +77,9 @@ func (v *View) Read(f func(s *projection.State, m Moment)) {
 	f(v.state, v.moment())
 }
 
+// StaleAfter is the silence after which a device is stale.
+func (v *View) StaleAfter() time.Duration { return v.config.StaleAfter }
+
 // InView reports whether all sources are synced.
 func (v *View) InView() bool {
 	v.mu.Lock()
