@@ -73,8 +73,10 @@ func Endpoints() []Endpoint {
 
 // HealthEndpoint returns the health endpoint of a service: "fleet.v1.patcher.health".
 func HealthEndpoint(service string) Endpoint {
-	return endpoint(service, "health", RoleEvery)
+	return endpoint(service, healthName, RoleEvery)
 }
+
+const healthName = "health"
 
 // SubjectResyncAll asks every agent to resync: "fleet.v1.agents.resync".
 const SubjectResyncAll = subjectPrefix + "agents.resync"

@@ -16,7 +16,7 @@ import (
 func TestEndpoints(t *testing.T) {
 	legalName := regexp.MustCompile(`^[A-Za-z0-9_-]+$`) // as nats.go/micro has it
 	legalSubject := regexp.MustCompile(`^fleet\.v1\.(aggregator|reconciler|patcher)(\.[a-z]+)+$`)
-	subjects, names := map[string]bool{}, map[string]bool{}
+	subjects, names, descriptions := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, ep := range Endpoints() {
 		if !legalName.MatchString(ep.Name) || !legalName.MatchString(ep.Service) {
 			t.Errorf("%+v: micro refuses the name", ep)
@@ -27,10 +27,16 @@ func TestEndpoints(t *testing.T) {
 		if subjects[ep.Subject] || names[ep.Service+" "+ep.Name] {
 			t.Errorf("%+v: subject or name is taken", ep)
 		}
-		subjects[ep.Subject], names[ep.Service+" "+ep.Name] = true, true
+		if text := ep.Description(); text == "" || descriptions[text] && ep.Role != RoleEvery {
+			t.Errorf("%+v: description %q", ep, text)
+		}
+		subjects[ep.Subject], names[ep.Service+" "+ep.Name], descriptions[ep.Description()] = true, true, true
 		if strings.HasPrefix(ep.Subject, LivePrefix) || strings.HasPrefix(ep.Subject, desiredPrefix) || strings.HasPrefix(ep.Subject, SubjectResyncAll) {
 			t.Errorf("%+v: subject lies in what devices may use", ep)
 		}
+	}
+	if text := (Endpoint{Name: "health", Subject: "other.health"}).Description(); text != "" {
+		t.Errorf("an endpoint of others is described: %q", text)
 	}
 	for _, s := range Services() {
 		if !subjects[HealthEndpoint(s).Subject] {

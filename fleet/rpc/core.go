@@ -59,7 +59,15 @@ type request struct {
 // counters count the requests of one endpoint.
 type counters struct {
 	answered, errors, refused, silent atomic.Uint64
-	busy                              atomic.Int64 // nanoseconds in handlers
+	handled                           atomic.Uint64 // requests that a handler has had
+	busy                              atomic.Int64  // nanoseconds in handlers
+	last                              atomic.Pointer[string]
+}
+
+// failed takes note of the last error, without its text: that may have come from who asked.
+func (n *counters) failed(e *fleet.Error) {
+	last := fmt.Sprintf("%d %s", e.Code, e.Reason)
+	n.last.Store(&last)
 }
 
 // accept hands a request to the pool, or refuses it. It does not wait for the handler. What waits is
@@ -67,7 +75,7 @@ type counters struct {
 func (c *core) accept(p *pool, n *counters, r request, f invoke) {
 	if r.size > c.maxRequest {
 		n.errors.Add(1)
-		c.refuse(r, fleet.Errorf(fleet.CodeInvalid, ReasonTooLarge, "the request is %d bytes, at most %d are allowed", r.size, c.maxRequest))
+		c.refuse(n, r, fleet.Errorf(fleet.CodeInvalid, ReasonTooLarge, "the request is %d bytes, at most %d are allowed", r.size, c.maxRequest))
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
@@ -78,13 +86,14 @@ func (c *core) accept(p *pool, n *counters, r request, f invoke) {
 	if !taken {
 		cancel()
 		n.refused.Add(1)
-		c.refuse(r, fleet.Errorf(fleet.CodeBusy, ReasonBusy, "too many requests are in progress: try again later"))
+		c.refuse(n, r, fleet.Errorf(fleet.CodeBusy, ReasonBusy, "too many requests are in progress: try again later"))
 	}
 }
 
 // refuse answers a request that is not read.
-func (c *core) refuse(r request, e *fleet.Error) {
+func (c *core) refuse(n *counters, r request, e *fleet.Error) {
 	c.refused(e.Reason)
+	n.failed(e)
 	c.respondError(r, c.public(context.Background(), r, e))
 }
 
@@ -92,6 +101,7 @@ func (c *core) answer(ctx context.Context, n *counters, r request, f invoke) {
 	start := time.Now()
 	data, err := c.guard(ctx, r, f)
 	n.busy.Add(int64(time.Since(start)))
+	n.handled.Add(1)
 	if errors.Is(err, ErrSilent) {
 		n.silent.Add(1)
 		return
@@ -103,7 +113,9 @@ func (c *core) answer(ctx context.Context, n *counters, r request, f invoke) {
 		}
 	}
 	n.errors.Add(1)
-	c.respondError(r, c.public(ctx, r, err))
+	shown := c.public(ctx, r, err)
+	n.failed(shown)
+	c.respondError(r, shown)
 	if p, ok := errors.AsType[*PanicError](err); ok {
 		c.panics(p)
 	}

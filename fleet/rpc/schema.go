@@ -13,9 +13,10 @@ import (
 
 // Metadata keys of an endpoint.
 const (
-	MetadataRole     = "role"            // fleet.Role
-	MetadataRequest  = "request_schema"  // JSON Schema of the request
-	MetadataResponse = "response_schema" // JSON Schema of the response
+	MetadataDescription = "description"     // one sentence on what it is for; absent when there is none
+	MetadataRole        = "role"            // fleet.Role
+	MetadataRequest     = "request_schema"  // JSON Schema of the request
+	MetadataResponse    = "response_schema" // JSON Schema of the response
 )
 
 const schemaDialect = "https://json-schema.org/draft/2020-12/schema"
@@ -29,7 +30,11 @@ func endpointMetadata[Req, Resp any](ep fleet.Endpoint) (map[string]string, erro
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{MetadataRole: string(ep.Role), MetadataRequest: request, MetadataResponse: response}, nil
+	metadata := map[string]string{MetadataRole: string(ep.Role), MetadataRequest: request, MetadataResponse: response}
+	if text := ep.Description(); text != "" {
+		metadata[MetadataDescription] = text
+	}
+	return metadata, nil
 }
 
 func schemaText(t reflect.Type, strict bool) (string, error) {

@@ -251,25 +251,34 @@ func (s *Server) count(endpoint string) *counters {
 	return n
 }
 
-// endpointStats is the "data" of an endpoint in `nats micro stats`. micro's own figures end where the
-// request is handed to the pool.
+// endpointStats is the "data" of an endpoint in `nats micro stats --json`. micro's own figures end where the
+// request is handed to the pool: its errors are always 0, its times those of the hand-over.
 type endpointStats struct {
-	Answered       uint64        `json:"answered"`
-	Errors         uint64        `json:"errors"`
-	Refused        uint64        `json:"refused"` // 429
-	Silent         uint64        `json:"silent"`  // of an acting endpoint on a standby
-	ProcessingTime time.Duration `json:"processing_time"`
+	Answered              uint64        `json:"answered"`
+	Errors                uint64        `json:"errors"`
+	Refused               uint64        `json:"refused"`              // 429
+	Silent                uint64        `json:"silent"`               // of an acting endpoint on a standby
+	LastError             string        `json:"last_error,omitempty"` // "404 NotFound"
+	ProcessingTime        time.Duration `json:"processing_time"`
+	AverageProcessingTime time.Duration `json:"average_processing_time"` // of the requests that a handler has had
 }
 
 func (s *Server) stats(e *micro.Endpoint) any {
 	n := s.count(e.Name)
-	return endpointStats{
+	stats := endpointStats{
 		Answered:       n.answered.Load(),
 		Errors:         n.errors.Load(),
 		Refused:        n.refused.Load(),
 		Silent:         n.silent.Load(),
 		ProcessingTime: time.Duration(n.busy.Load()),
 	}
+	if last := n.last.Load(); last != nil {
+		stats.LastError = *last
+	}
+	if handled := n.handled.Load(); handled > 0 {
+		stats.AverageProcessingTime = stats.ProcessingTime / time.Duration(handled)
+	}
+	return stats
 }
 
 // semanticVersion returns v when it is a semantic version (a leading "v" is dropped), else

@@ -261,6 +261,9 @@ func TestHandle_SchemasAreInInfo(t *testing.T) {
 		t.Errorf("query endpoint %+v", plan)
 	}
 	for _, ep := range info.Endpoints {
+		if ep.Metadata[rpc.MetadataDescription] == "" {
+			t.Errorf("%s is not described", ep.Name)
+		}
 		for _, key := range []string{rpc.MetadataRequest, rpc.MetadataResponse} {
 			var doc struct {
 				Type       string                     `json:"type"`
