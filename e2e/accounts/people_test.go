@@ -3,9 +3,11 @@ package accounts
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
+	"harmony.dev/e2e/introspection"
 	"harmony.dev/fleet"
 )
 
@@ -36,8 +38,38 @@ func TestPeople(t *testing.T) {
 			t.Errorf("%s: %v, want %q in\n%s", c.command, err, c.want, out)
 		}
 	}
+	s.documented(t)
 	s.mends(t, control)
 	s.noViolation()
+}
+
+// documented runs what docs/introspection.md shows of the two accounts.
+func (s *stack) documented(t *testing.T) {
+	t.Helper()
+	for name, user := range map[string]string{"admin": "ADMIN", "admin-data": "ADMIN_DATA"} {
+		text, err := os.ReadFile(s.context(user))
+		if err == nil {
+			err = os.MkdirAll(s.path("nats/context"), 0o700)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.write("nats/context/"+name+".json", string(text))
+	}
+	_, examples := introspection.Read(t)
+	ran := 0
+	for _, e := range examples {
+		if !e.Accounts {
+			continue
+		}
+		ran++
+		if err := e.Check(s.shell(e.Command)); err != nil {
+			t.Error(err)
+		}
+	}
+	if ran == 0 {
+		t.Error("the document shows nothing of it")
+	}
 }
 
 // mends lets the doctor find an entry of DATA, and removes it by the command that it prints.
