@@ -73,7 +73,7 @@ func (p *program) app() *cli.App {
 		Flags:                p.connectionFlags(),
 		Commands: []*cli.Command{
 			p.getCommand(), p.statusCommand(), p.doctorCommand(), p.backupCommand(), p.restoreCommand(),
-			p.crdsCommand(), p.uninstallCommand(), p.devCommand(), p.versionCommand(),
+			p.crdsCommand(), p.uninstallCommand(), p.dashboardCommand(), p.devCommand(), p.versionCommand(),
 		},
 		Action:         unknownCommand,
 		OnUsageError:   wrongFlag,

@@ -19,12 +19,13 @@ import (
 type server struct{ context, url, creds string }
 
 // connect connects to the operator's NATS, or says what to do.
-func (p *program) connect(c *cli.Context) (*nats.Conn, error) {
+func (p *program) connect(c *cli.Context, more ...nats.Option) (*nats.Conn, error) {
 	s, err := p.server(c)
 	if err != nil {
 		return nil, err
 	}
 	opts := []nats.Option{nats.Name("fleet " + service.BuildVersion()), nats.Timeout(c.Duration("timeout")), nats.MaxReconnects(-1)}
+	opts = append(opts, more...)
 	if s.creds != "" {
 		opts = append(opts, nats.UserCredentials(s.creds))
 	}

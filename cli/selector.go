@@ -36,30 +36,8 @@ var operators = map[selection.Operator]string{
 	selection.Exists: "Exists", selection.DoesNotExist: "DoesNotExist",
 }
 
-// selectorText writes a selector the way kubectl prints one.
-func selectorText(s fleet.Selector) string {
-	var parts []string
-	if len(s.MatchLabels) > 0 {
-		parts = append(parts, labelText(s.MatchLabels))
-	}
-	for _, e := range s.MatchExpressions {
-		values := "(" + strings.Join(e.Values, ",") + ")"
-		switch e.Operator {
-		case "In":
-			parts = append(parts, e.Key+" in "+values)
-		case "NotIn":
-			parts = append(parts, e.Key+" notin "+values)
-		case "Exists":
-			parts = append(parts, e.Key)
-		default:
-			parts = append(parts, "!"+e.Key)
-		}
-	}
-	if len(parts) == 0 {
-		return "<every device>"
-	}
-	return printable(strings.Join(parts, ","))
-}
+// selectorText is a selector for a terminal.
+func selectorText(s fleet.Selector) string { return printable(s.String()) }
 
 func deviceFilter(selector, state, deployment string) (fleet.DevicesListRequest, error) {
 	req := fleet.DevicesListRequest{Deployment: fleet.DeploymentName(deployment)}

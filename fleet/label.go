@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +19,32 @@ type SelectorRequirement struct {
 	Key      string   `json:"key"`
 	Operator string   `json:"operator"`
 	Values   []string `json:"values,omitempty"`
+}
+
+// String writes the selector the way kubectl prints one: "region=north,arch in (arm64,amd64),!legacy". The empty one is
+// "<every device>".
+func (s Selector) String() string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(s.MatchLabels)) {
+		parts = append(parts, k+"="+s.MatchLabels[k])
+	}
+	for _, e := range s.MatchExpressions {
+		values := "(" + strings.Join(e.Values, ",") + ")"
+		switch e.Operator {
+		case "In":
+			parts = append(parts, e.Key+" in "+values)
+		case "NotIn":
+			parts = append(parts, e.Key+" notin "+values)
+		case "Exists":
+			parts = append(parts, e.Key)
+		default:
+			parts = append(parts, "!"+e.Key)
+		}
+	}
+	if len(parts) == 0 {
+		return "<every device>"
+	}
+	return strings.Join(parts, ",")
 }
 
 // ValidateLabel checks a label's key and value against the Kubernetes syntax: an optional DNS

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/urfave/cli/v2"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"harmony.dev/cli/dashboard"
+	"harmony.dev/devstack/cluster"
+	"harmony.dev/fleet"
+	"harmony.dev/fleet/rpc"
+)
+
+const dashboardText = `Serves what the operator knows as web pages that keep themselves up to date, until Ctrl-C. Everybody who reaches the address
+may read them: it is on loopback unless --listen says otherwise.
+
+It only shows. With --allow-actions, whoever logs in with the token may approve a hold and, where --kubeconfig or the environment
+leads to a cluster, forget a device. The token is read from the file of --token-file, which is made, readable for its owner alone,
+when it is not there.`
+
+// minToken is the length of the shortest token, in bytes.
+const minToken = 16
+
+func (p *program) dashboardCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "dashboard",
+		Usage:       "serve the fleet as web pages",
+		Description: dashboardText,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8484", Usage: "the address to serve on"},
+			&cli.StringFlag{Name: "address-file", Usage: "file to write the address to that was really bound"},
+			&cli.StringSliceFlag{Name: "host", Usage: "a further name by which browsers reach it; may be given several times"},
+			&cli.BoolFlag{Name: "allow-actions", Usage: "let whoever has the token approve holds and forget devices"},
+			&cli.StringFlag{Name: "token-file", Usage: "where the token is; is made when it is not there"},
+			&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Value: "fleet", Usage: "the fleet: the Kubernetes namespace of its devices"},
+			kubeconfigFlag(),
+		},
+		OnUsageError: wrongFlag,
+		Action:       p.dashboard,
+	}
+}
+
+func (p *program) dashboard(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usagef("'fleet dashboard' takes no argument, got %q", c.Args().First())
+	}
+	if c.Bool("allow-actions") != (c.String("token-file") != "") {
+		return usagef("--allow-actions and --token-file FILE go together")
+	}
+	// It is to notice a server that is gone as soon as its readers do, and send nothing late.
+	nc, err := p.connect(c, nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.ReconnectWait(500*time.Millisecond), nats.ReconnectBufSize(-1))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	log := slog.New(slog.NewTextHandler(p.err, nil))
+	cfg := dashboard.Config{NATS: nc, Log: log, Hosts: c.StringSlice("host")}
+	if c.Bool("allow-actions") {
+		if cfg.Actions, err = p.dashboardActions(c, nc); err != nil {
+			return err
+		}
+	}
+	l, err := (&net.ListenConfig{}).Listen(c.Context, "tcp", c.String("listen"))
+	if err != nil {
+		return fmt.Errorf("serve the dashboard: %w: choose another address with --listen", err)
+	}
+	if file := c.String("address-file"); file != "" {
+		if err := os.WriteFile(file, []byte(l.Addr().String()+"\n"), 0o644); err != nil {
+			return fmt.Errorf("write the address: %w", err)
+		}
+	}
+	fmt.Fprintf(p.err, "the dashboard is at http://%s\n", l.Addr())
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		fmt.Fprintln(p.err, "it is not on loopback: everybody who reaches this address may read it, over plain HTTP")
+	}
+	return dashboard.New(cfg).Serve(c.Context, l)
+}
+
+// dashboardActions returns what somebody who has the token may do.
+func (p *program) dashboardActions(c *cli.Context, nc *nats.Conn) (*dashboard.Actions, error) {
+	token, err := readToken(c.String("token-file"))
+	if err != nil {
+		return nil, err
+	}
+	a := &dashboard.Actions{Token: token, Approve: func(ctx context.Context, hold string) error {
+		_, err := rpc.Call[fleet.HoldApproveRequest, fleet.HoldApproveResponse](ctx, nc, fleet.HoldApprove, fleet.HoldApproveRequest{ID: hold})
+		return err
+	}}
+	client, err := p.cluster(c)
+	if err != nil {
+		fmt.Fprintf(p.err, "devices cannot be forgotten from the dashboard: %v\n", err)
+		return a, nil
+	}
+	namespace := c.String("namespace")
+	a.Forget = func(ctx context.Context, device string) error { return deleteDevice(ctx, client, namespace, device) }
+	return a, nil
+}
+
+// readToken reads the token of a file, which it makes when it is not there.
+func readToken(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		token := rand.Text()
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			return "", fmt.Errorf("make the token: %w", err)
+		}
+		return token, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the token: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if len(token) < minToken {
+		return "", fmt.Errorf("the token in %s has %d characters: it needs %d at least; a file that is not there is made", file, len(token), minToken)
+	}
+	return token, nil
+}
+
+// deleteDevice deletes the resource of a device.
+func deleteDevice(ctx context.Context, client cluster.Client, namespace, name string) error {
+	err := client.Resource(cluster.Devices).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{})
+	if apierrors.IsNotFound(err) {
+		return fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no Device %s in namespace %s", name, namespace)
+	}
+	return err
+}

@@ -1,0 +1,253 @@
+package picture
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"harmony.dev/fleet"
+)
+
+// State is what a banner says in one word.
+type State string
+
+// The states, the gravest first.
+const (
+	Unhealthy  State = "unhealthy"
+	Held       State = "held"
+	Degraded   State = "degraded"
+	Converging State = "converging"
+	Unknown    State = "unknown"
+	Well       State = "well"
+)
+
+func gravity(s State) int {
+	return slices.Index([]State{Unhealthy, Held, Degraded, Converging, Unknown, Well}, s)
+}
+
+// Problem is one thing that keeps the banner from saying that all is well.
+type Problem struct {
+	State State
+	Text  string
+	Next  string // what to do, "" when there is nothing but to wait
+}
+
+// Progress is how far something is that will end by itself.
+type Progress struct{ Done, Total int }
+
+// Banner is the picture in one sentence.
+type Banner struct {
+	State    State
+	Sentence string
+	Problems []Problem // the gravest first
+	Progress *Progress // of what converges, nil when it cannot be counted
+}
+
+// reasonStopping is the reason of a replica that ends as it was told to.
+const reasonStopping = "Stopping"
+
+// Judge returns the banner of a picture.
+func Judge(p Picture) Banner {
+	ps := problems(p)
+	slices.SortStableFunc(ps, func(a, b Problem) int { return gravity(a.State) - gravity(b.State) })
+	if len(ps) == 0 {
+		return Banner{State: Well, Sentence: wellSentence(p)}
+	}
+	b := Banner{State: ps[0].State, Sentence: ps[0].Text, Problems: ps}
+	if b.State == Converging {
+		b.Progress = progress(p)
+	}
+	return b
+}
+
+func wellSentence(p Picture) string {
+	n, d := len(p.Deployments.Value), len(p.Devices.Value)
+	return fmt.Sprintf("All is well: %s, %s", count(n, "deployment"), count(d, "device"))
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// problems lists what is wrong. Without NATS nothing else can be told.
+func problems(p Picture) []Problem {
+	if !p.Link.Connected {
+		return []Problem{{
+			State: Unhealthy,
+			Text:  fmt.Sprintf("No connection to NATS since %s: what is shown is from before", clock(p.Link.Since)),
+			Next:  "check the server and the network; the devices go on running what they run",
+		}}
+	}
+	var out []Problem
+	for _, s := range p.Services {
+		out = append(out, serviceProblems(s)...)
+	}
+	out = append(out, versionProblem(p.Services)...)
+	for _, r := range p.Rebuilt {
+		out = append(out, Problem{State: Converging, Text: fmt.Sprintf("%s was lost or reset, and %s (%s) has read it again from its beginning at %s", r.Source, r.Service, r.Instance, clock(r.At))})
+	}
+	return append(out, fleetProblems(p)...)
+}
+
+func serviceProblems(s Service) []Problem {
+	switch {
+	case s.Heard.IsZero() && s.Missed < maxMissed:
+		return []Problem{{State: Unknown, Text: "Asking " + s.Name + " …"}}
+	case s.Silent():
+		return []Problem{silence(s)}
+	}
+	var out []Problem
+	acts := false
+	for _, r := range s.Replicas {
+		if r.Silent() {
+			out = append(out, Problem{State: Degraded, Text: fmt.Sprintf("%s (%s) does not answer since %s", s.Name, r.Instance, clock(r.Got)), Next: "another replica does; look at this one's log"})
+			continue
+		}
+		acts = acts || r.Acts()
+		out = append(out, replicaProblems(r, len(s.Replicas) == 1)...)
+	}
+	if !acts && s.Missed == 0 {
+		out = append(out, Problem{State: Degraded, Text: "Nobody acts for " + s.Name + ": no replica holds the lease", Next: "a replica takes it within the lease's time, 10 s by default"})
+	}
+	return out
+}
+
+func silence(s Service) Problem {
+	text := s.Name + " does not answer"
+	if !s.Heard.IsZero() {
+		text += " since " + clock(s.Heard)
+	}
+	return Problem{State: Unhealthy, Text: text, Next: "is it running, and connected to the same NATS account? " + consequence(s.Name)}
+}
+
+// consequence says what does not happen while a service is away.
+func consequence(service string) string {
+	switch service {
+	case fleet.ServicePatcher:
+		return "Until then no change in Kubernetes reaches the fleet, and no status reaches Kubernetes."
+	case fleet.ServiceReconciler:
+		return "Until then nothing new is rolled out."
+	}
+	return "Until then no status is counted."
+}
+
+// replicaProblems reads the reasons of one replica. Those of the one that acts are graver than those of a standby.
+func replicaProblems(r Replica, only bool) []Problem {
+	lost := Degraded
+	if only || r.Acts() {
+		lost = Unhealthy
+	}
+	var out []Problem
+	said := map[string]bool{}
+	for _, x := range r.Reasons {
+		p := Problem{State: Converging, Text: fmt.Sprintf("%s (%s): %s", r.Service, r.Instance, x.Message)}
+		switch {
+		case x.Reason == fleet.ReasonHeld:
+			p.State, p.Next = Held, "look at what it keeps back, then restore what is gone or approve"
+		case x.Reason == fleet.ReasonSetAside:
+			p.State, p.Next = Degraded, "what to do: fleet doctor"
+		case x.Reason != reasonStopping && r.State == fleet.StateDegraded:
+			p.State = lost
+		}
+		if !said[x.Message] {
+			out = append(out, p)
+		}
+		said[x.Message] = true
+	}
+	if len(out) == 0 && r.State != fleet.StateReady {
+		out = append(out, Problem{State: Converging, Text: fmt.Sprintf("%s (%s) is %s", r.Service, r.Instance, r.State)})
+	}
+	return out
+}
+
+func versionProblem(services []Service) []Problem {
+	var versions []string
+	for _, s := range services {
+		for _, r := range s.Replicas {
+			if !r.Silent() && !slices.Contains(versions, r.Version) {
+				versions = append(versions, r.Version)
+			}
+		}
+	}
+	if len(versions) < 2 {
+		return nil
+	}
+	slices.Sort(versions)
+	return []Problem{{State: Converging, Text: "Versions differ: " + strings.Join(versions, ", "), Next: "an update is under way; if not, finish it"}}
+}
+
+// fleetProblems says what the Deployments lack.
+func fleetProblems(p Picture) []Problem {
+	part := p.Deployments
+	switch {
+	case part.Err != "" && !p.service(fleet.ServiceAggregator).Silent():
+		return []Problem{{State: Unhealthy, Text: fmt.Sprintf("Questions about Deployments are not answered since %s: %s", clock(part.ErrSince), part.Err)}}
+	case part.Got.IsZero():
+		return []Problem{{State: Unknown, Text: "Asking for Deployments …"}}
+	}
+	var out []Problem
+	if !part.Fresh.Synced {
+		out = append(out, Problem{State: Converging, Text: part.Fresh.Reason})
+	}
+	rolling, pending := 0, 0
+	for _, d := range part.Value {
+		switch condition, why := Standing(d); condition {
+		case fleet.ConditionStalled:
+			out = append(out, Problem{State: Degraded, Text: fmt.Sprintf("Deployment %s: %s", d.Name, why), Next: "why: fleet explain deployment " + string(d.Name)})
+		case fleet.ConditionReconciling:
+			rolling++
+			pending += d.Status.Aggregate.Pending
+		}
+	}
+	if rolling > 0 {
+		out = append(out, Problem{State: Converging, Text: fmt.Sprintf("%s on the way: %d devices have not reported success yet", count(rolling, "deployment"), pending)})
+	}
+	return out
+}
+
+// Standing returns which condition of a Deployment is true, Ready, Reconciling or Stalled, and what it says. It is "" when
+// none is, as for one that is held.
+func Standing(d fleet.DeploymentView) (condition, message string) {
+	for _, want := range []string{fleet.ConditionStalled, fleet.ConditionReconciling, fleet.ConditionReady} {
+		for _, c := range d.Status.Conditions {
+			if c.Type == want && c.Status == fleet.ConditionTrue {
+				return want, c.Message
+			}
+		}
+	}
+	return "", ""
+}
+
+// progress counts what there is to count: messages of sources that are being read, else pairs that are to report.
+func progress(p Picture) *Progress {
+	var read, rolled Progress
+	for _, s := range p.Services {
+		for _, r := range s.Replicas {
+			for _, x := range r.Sources {
+				if !x.Synced && !r.Silent() {
+					read.Done += int(min(x.Done, x.Total))
+					read.Total += int(x.Total)
+				}
+			}
+		}
+	}
+	for _, d := range p.Deployments.Value {
+		if c, _ := Standing(d); c == fleet.ConditionReconciling {
+			rolled.Total += d.Status.Aggregate.MatchedDeviceCount
+			rolled.Done += d.Status.Aggregate.MatchedDeviceCount - d.Status.Aggregate.Pending
+		}
+	}
+	switch {
+	case read.Total > 0:
+		return &read
+	case rolled.Total > 0:
+		return &rolled
+	}
+	return nil
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
