@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"harmony.dev/cli/picture"
+	"harmony.dev/fleet"
 )
 
 // cache keeps the answers to the questions of single pages, so that many who look at one page ask once, and an answer
@@ -17,13 +18,15 @@ type cache struct {
 	entries map[string]*entry
 }
 
-// entry is one question. Its lock is held while it is asked.
+// entry is one question.
 type entry struct {
-	mu   sync.Mutex
-	part any // picture.Part of something
-	err  error
-	next time.Time // not before, it is asked again
 	used time.Time // guarded by the lock of the cache
+
+	mu     sync.Mutex
+	part   any // picture.Part of something
+	err    error
+	next   time.Time     // not before, it is asked again
+	asking chan struct{} // closed when the question is answered, nil while none is on its way
 }
 
 // keepFor is how long an answer is kept that nobody looks at.
@@ -49,25 +52,51 @@ func (c *cache) entry(key string, now time.Time) *entry {
 	return e
 }
 
-// asked returns what a question was last answered, which is asked again when that is due. The error is that of the last
-// time, when the value is older or there is none.
+// asked returns what a question was last answered. When it is due the question is asked again, and the answer waited for:
+// for one round when there is an older one, so that nobody is kept from seeing that no answer comes. The error is that of
+// the last time, when the value is older or there is none.
 func asked[T any](ctx context.Context, c *cache, key string, ask func(context.Context) picture.Answer[T]) (picture.Part[T], error) {
 	e := c.entry(key, time.Now())
 	e.mu.Lock()
+	if e.asking == nil && !time.Now().Before(e.next) {
+		e.asking = make(chan struct{})
+		go answered(context.WithoutCancel(ctx), c, e, ask)
+	}
+	asking, patience := e.asking, c.every
+	if e.part == nil {
+		patience = answerWithin
+	}
+	e.mu.Unlock()
+	if asking != nil {
+		select {
+		case <-asking:
+		case <-ctx.Done():
+		case <-time.After(patience):
+		}
+	}
+	e.mu.Lock()
 	defer e.mu.Unlock()
 	part, _ := e.part.(picture.Part[T])
-	if time.Now().Before(e.next) {
-		return part, e.err
+	if e.part == nil && e.err == nil {
+		return part, fleet.Errorf(fleet.CodeUnavailable, "Timeout", "no answer yet")
 	}
-	began := time.Now()
-	asking, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	a := ask(asking)
-	if ctx.Err() != nil { // who asked has left: that says nothing of the service
-		return part, ctx.Err()
-	}
-	part = part.Take(&a, time.Now())
-	e.part, e.err = part, a.Err
-	e.next = time.Now().Add(max(c.every, restFactor*time.Since(began)))
 	return part, e.err
+}
+
+// answered asks, and keeps the answer. It does not end with who asked first: others may wait for it.
+func answered[T any](ctx context.Context, c *cache, e *entry, ask func(context.Context) picture.Answer[T]) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	a := ask(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	part, _ := e.part.(picture.Part[T])
+	e.part, e.err = part.Take(&a, time.Now()), a.Err
+	e.next = time.Now().Add(c.every)
+	if a.Err == nil {
+		e.next = time.Now().Add(max(c.every, restFactor*time.Since(began)))
+	}
+	close(e.asking)
+	e.asking = nil
 }

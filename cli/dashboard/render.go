@@ -169,27 +169,30 @@ func old(v *view, what string) string {
 		}
 		return "not answered since " + clock(errSince) + ": " + err
 	}
+	aggregator, text := true, ""
 	switch b := v.Body.(type) {
 	case deploymentBody:
+		text = since(b.Get.Err, b.Get.Got, b.Get.ErrSince)
 		if what == "explain" {
-			return since(b.Explain.Err, b.Explain.Got, b.Explain.ErrSince)
+			text = since(b.Explain.Err, b.Explain.Got, b.Explain.ErrSince)
 		}
-		return since(b.Get.Err, b.Get.Got, b.Get.ErrSince)
 	case deviceBody:
+		text = since(b.Get.Err, b.Get.Got, b.Get.ErrSince)
 		if what == "verdicts" {
-			return since(b.Verdicts.Err, b.Verdicts.Got, b.Verdicts.ErrSince)
+			text = since(b.Verdicts.Err, b.Verdicts.Got, b.Verdicts.ErrSince)
 		}
-		return since(b.Get.Err, b.Get.Got, b.Get.ErrSince)
 	case picture.Part[fleet.PlanShowResponse]:
-		return since(b.Err, b.Got, b.ErrSince)
+		aggregator, text = false, since(b.Err, b.Got, b.ErrSince)
+	default:
+		text = since(v.P.Deployments.Err, v.P.Deployments.Got, v.P.Deployments.ErrSince)
+		if what == "devices" {
+			text = since(v.P.Devices.Err, v.P.Devices.Got, v.P.Devices.ErrSince)
+		}
 	}
-	switch what {
-	case "deployments":
-		return silent(v, fleet.ServiceAggregator, since(v.P.Deployments.Err, v.P.Deployments.Got, v.P.Deployments.ErrSince))
-	case "devices":
-		return silent(v, fleet.ServiceAggregator, since(v.P.Devices.Err, v.P.Devices.Got, v.P.Devices.ErrSince))
+	if aggregator {
+		return silent(v, fleet.ServiceAggregator, text)
 	}
-	return since("", v.Now, v.Now)
+	return silent(v, fleet.ServiceReconciler, text)
 }
 
 // silent says that a service is silent, sooner than an answer of it is missed.

@@ -79,7 +79,7 @@ func (w *watcher) loop(ctx context.Context, what string, ask func(context.Contex
 		took := time.Since(began)
 		w.take(what, r)
 		pause := w.every - took
-		if what != aboutHealth {
+		if what != aboutHealth && took < answerWithin {
 			pause = max(pause, restFactor*took)
 		}
 		select {

@@ -31,6 +31,7 @@ type Problem struct {
 	State State
 	Text  string
 	Next  string // what to do, "" when there is nothing but to wait
+	Link  string // the page of the dashboard that tells more, "" for none
 }
 
 // Progress is how far something is that will end by itself.
@@ -87,8 +88,8 @@ func problems(p Picture) []Problem {
 		out = append(out, serviceProblems(s)...)
 	}
 	out = append(out, versionProblem(p.Services)...)
-	for _, r := range p.Rebuilt {
-		out = append(out, Problem{State: Converging, Text: fmt.Sprintf("%s was lost or reset, and %s (%s) has read it again from its beginning at %s", r.Source, r.Service, r.Instance, clock(r.At))})
+	for _, x := range p.Incidents {
+		out = append(out, Problem{State: Converging, Text: clock(x.At) + ": " + x.Text})
 	}
 	return append(out, fleetProblems(p)...)
 }
@@ -147,9 +148,9 @@ func replicaProblems(r Replica, only bool) []Problem {
 		p := Problem{State: Converging, Text: fmt.Sprintf("%s (%s): %s", r.Service, r.Instance, x.Message)}
 		switch {
 		case x.Reason == fleet.ReasonHeld:
-			p.State, p.Next = Held, "look at what it keeps back, then restore what is gone or approve"
+			p.State, p.Next, p.Link = Held, "restore what is gone, or approve", "/hold"
 		case x.Reason == fleet.ReasonSetAside:
-			p.State, p.Next = Degraded, "what to do: fleet doctor"
+			p.State, p.Next, p.Link = Degraded, "what to do: fleet doctor", "/operator"
 		case x.Reason != reasonStopping && r.State == fleet.StateDegraded:
 			p.State = lost
 		}
@@ -197,7 +198,7 @@ func fleetProblems(p Picture) []Problem {
 	for _, d := range part.Value {
 		switch condition, why := Standing(d); condition {
 		case fleet.ConditionStalled:
-			out = append(out, Problem{State: Degraded, Text: fmt.Sprintf("Deployment %s: %s", d.Name, why), Next: "why: fleet explain deployment " + string(d.Name)})
+			out = append(out, Problem{State: Degraded, Text: fmt.Sprintf("Deployment %s: %s", d.Name, why), Link: "/deployments/" + string(d.Name)})
 		case fleet.ConditionReconciling:
 			rolling++
 			pending += d.Status.Aggregate.Pending

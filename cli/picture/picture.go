@@ -2,6 +2,7 @@ package picture
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -73,10 +74,10 @@ type Service struct {
 // Silent reports whether no replica answers.
 func (s Service) Silent() bool { return s.Missed >= maxMissed }
 
-// Rebuilt says that a source was read again from its beginning.
-type Rebuilt struct {
-	At                        time.Time
-	Service, Instance, Source string
+// Incident is something that was over before anybody could be asked about it.
+type Incident struct {
+	At   time.Time
+	Text string
 }
 
 // Picture is what is known.
@@ -87,7 +88,7 @@ type Picture struct {
 	Services    []Service // in the order of fleet.Services
 	Deployments Part[[]fleet.DeploymentView]
 	Devices     Part[[]fleet.DeviceSummary]
-	Rebuilt     []Rebuilt // of late
+	Incidents   []Incident // of late
 }
 
 const (
@@ -96,7 +97,7 @@ const (
 	maxMissed = 2
 	// forgetAfter is how long a replica that has fallen silent is shown.
 	forgetAfter = time.Minute
-	// recently is how long it is told that a source was read again.
+	// recently is how long an incident is told.
 	recently = 10 * time.Second
 )
 
@@ -119,13 +120,13 @@ func Fold(p Picture, r Round, now time.Time) Picture {
 		is := was
 		if a, ok := r.Health[name]; ok {
 			is = was.take(a, now)
-			out.Rebuilt = append(out.Rebuilt, rebuilt(was, is, now)...)
+			out.Incidents = append(out.Incidents, incidents(was, is, now)...)
 		}
 		out.Services = append(out.Services, is)
 	}
-	for _, e := range p.Rebuilt {
+	for _, e := range p.Incidents {
 		if now.Sub(e.At) < recently {
-			out.Rebuilt = append(out.Rebuilt, e)
+			out.Incidents = append(out.Incidents, e)
 		}
 	}
 	out.Deployments = p.Deployments.Take(r.Deployments, now)
@@ -174,18 +175,22 @@ func (r Replica) stopping() bool {
 	return slices.ContainsFunc(r.Reasons, func(x fleet.Reason) bool { return x.Reason == reasonStopping })
 }
 
-// rebuilt returns the sources that replicas have begun to read again since they last spoke.
-func rebuilt(was, is Service, now time.Time) []Rebuilt {
-	var out []Rebuilt
+// incidents returns what has happened to the replicas since they last spoke. One that was started again has a new story.
+func incidents(was, is Service, now time.Time) []Incident {
+	var out []Incident
 	for _, r := range is.Replicas {
-		i := slices.IndexFunc(was.Replicas, func(o Replica) bool { return o.Instance == r.Instance })
+		i := slices.IndexFunc(was.Replicas, func(o Replica) bool { return o.Instance == r.Instance && o.StartedAt.Equal(r.StartedAt) })
 		if i < 0 {
 			continue
 		}
+		before := was.Replicas[i]
 		for _, s := range r.Sources {
-			if before, ok := was.Replicas[i].source(s.Name); ok && before.Pass > 0 && s.Pass > before.Pass {
-				out = append(out, Rebuilt{At: now, Service: r.Service, Instance: r.Instance, Source: s.Name})
+			if o, ok := before.source(s.Name); ok && o.Pass > 0 && s.Pass > o.Pass {
+				out = append(out, Incident{now, fmt.Sprintf("%s was lost or reset, and %s (%s) has begun to read it anew", s.Name, r.Service, r.Instance)})
 			}
+		}
+		if o := before.Lease; o != nil && r.Lease != nil && o.Epoch != 0 && r.Lease.Epoch != 0 && o.Epoch != r.Lease.Epoch {
+			out = append(out, Incident{now, fmt.Sprintf("%s (%s) has taken a new epoch: its lease was lost, or the outcome of a write unknown", r.Service, r.Instance)})
 		}
 	}
 	return out

@@ -3,7 +3,7 @@
 
 (() => {
   const root = document.documentElement;
-  const silentAfter = 3000; // ms without a word of the dashboard: what is shown may be old
+  const silentAfter = 2200; // ms without a word of the dashboard, which speaks every 700 ms: what is shown may be old
   const hashes = new Map();
   let heard = Date.now();
   let source;
@@ -112,6 +112,7 @@
     source.onerror = () => {
       // The browser would ask again for what the page had when it was loaded.
       source.close();
+      live(false);
       setTimeout(open, 1000);
     };
   }
