@@ -155,13 +155,8 @@ func (s *Server) showPage(w http.ResponseWriter, r *http.Request) {
 // showError shows an error as a page of its own.
 func (s *Server) showError(w http.ResponseWriter, r *http.Request, err error) {
 	code := http.StatusServiceUnavailable
-	switch fleet.CodeOf(err) {
-	case fleet.CodeNotFound:
-		code = http.StatusNotFound
-	case fleet.CodeInvalid:
-		code = http.StatusBadRequest
-	case fleet.CodeConflict:
-		code = http.StatusConflict
+	if is := fleet.CodeOf(err); is == fleet.CodeNotFound || is == fleet.CodeInvalid || is == fleet.CodeConflict {
+		code = int(is) // they mean the same in HTTP
 	}
 	s.showMessage(w, r, code, "It did not work", err.Error())
 }
