@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,9 +19,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"harmony.dev/cli/dashboard"
+	"harmony.dev/devstack"
 	"harmony.dev/devstack/cluster"
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/rpc"
+	"harmony.dev/fleet/service"
 )
 
 const dashboardText = `Serves what the operator knows as web pages that keep themselves up to date, until Ctrl-C. Everybody who reaches the address
@@ -59,16 +62,19 @@ func (p *program) dashboard(c *cli.Context) error {
 	if c.Bool("allow-actions") != (c.String("token-file") != "") {
 		return usagef("--allow-actions and --token-file FILE go together")
 	}
-	// It is to notice a server that is gone as soon as its readers do, and send nothing late.
-	nc, err := p.connect(c, nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.ReconnectWait(500*time.Millisecond), nats.ReconnectBufSize(-1))
+	nc, err := p.connect(c, attentive()...)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	log := slog.New(slog.NewTextHandler(p.err, nil))
-	cfg := dashboard.Config{NATS: nc, Log: log, Hosts: c.StringSlice("host")}
+	cfg := p.dashboardConfig(nc)
+	cfg.Hosts = c.StringSlice("host")
 	if c.Bool("allow-actions") {
-		if cfg.Actions, err = p.dashboardActions(c, nc); err != nil {
+		client, err := p.cluster(c)
+		if err != nil {
+			fmt.Fprintf(p.err, "devices cannot be forgotten from the dashboard: %v\n", err)
+		}
+		if cfg.Actions, err = dashboardActions(nc, c.String("token-file"), client, c.String("namespace")); err != nil {
 			return err
 		}
 	}
@@ -88,9 +94,43 @@ func (p *program) dashboard(c *cli.Context) error {
 	return dashboard.New(cfg).Serve(c.Context, l)
 }
 
-// dashboardActions returns what somebody who has the token may do.
-func (p *program) dashboardActions(c *cli.Context, nc *nats.Conn) (*dashboard.Actions, error) {
-	token, err := readToken(c.String("token-file"))
+// attentive are the options of a connection that notices a server that is gone as soon as its readers do, and sends
+// nothing late.
+func attentive() []nats.Option {
+	return []nats.Option{
+		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectBufSize(-1),
+	}
+}
+
+func (p *program) dashboardConfig(nc *nats.Conn) dashboard.Config {
+	return dashboard.Config{NATS: nc, Log: slog.New(slog.NewTextHandler(p.err, nil))}
+}
+
+// devDashboard serves the dashboard of a development stack, with whose token everything may be done.
+func (p *program) devDashboard(ctx context.Context, st devstack.Stack) error {
+	nc, err := nats.Connect(st.NATSURL, append(attentive(), nats.Name("fleet dev dashboard"), nats.MaxReconnects(-1))...)
+	if err != nil {
+		return fmt.Errorf("connect the dashboard: %w", err)
+	}
+	defer nc.Close()
+	client, err := cluster.Connect(st.Kubeconfig, p.getenv, "fleet/"+service.BuildVersion())
+	if err != nil {
+		return fmt.Errorf("connect the dashboard to Kubernetes: %w", err)
+	}
+	cfg := p.dashboardConfig(nc)
+	if cfg.Actions, err = dashboardActions(nc, filepath.Join(st.Dir, devstack.TokenFile), client, st.Namespace); err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", st.Dashboard)
+	if err != nil {
+		return fmt.Errorf("serve the dashboard: %w", err)
+	}
+	return dashboard.New(cfg).Serve(ctx, l)
+}
+
+// dashboardActions returns what somebody who has the token may do. Without a client no device can be forgotten.
+func dashboardActions(nc *nats.Conn, tokenFile string, client cluster.Client, namespace string) (*dashboard.Actions, error) {
+	token, err := readToken(tokenFile)
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +138,9 @@ func (p *program) dashboardActions(c *cli.Context, nc *nats.Conn) (*dashboard.Ac
 		_, err := rpc.Call[fleet.HoldApproveRequest, fleet.HoldApproveResponse](ctx, nc, fleet.HoldApprove, fleet.HoldApproveRequest{ID: hold})
 		return err
 	}}
-	client, err := p.cluster(c)
-	if err != nil {
-		fmt.Fprintf(p.err, "devices cannot be forgotten from the dashboard: %v\n", err)
-		return a, nil
+	if client != nil {
+		a.Forget = func(ctx context.Context, device string) error { return deleteDevice(ctx, client, namespace, device) }
 	}
-	namespace := c.String("namespace")
-	a.Forget = func(ctx context.Context, device string) error { return deleteDevice(ctx, client, namespace, device) }
 	return a, nil
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/urfave/cli/v2"
 
 	"harmony.dev/devstack"
@@ -25,6 +27,7 @@ func (p *program) devCommand() *cli.Command {
 			&cli.IntFlag{Name: "kube-port", Value: ports.Kube, Usage: "port of the Kubernetes API on 127.0.0.1"},
 			&cli.IntFlag{Name: "patcher-port", Value: ports.Patcher, Usage: "HTTP port of the patcher on 127.0.0.1"},
 			&cli.IntFlag{Name: "reconciler-port", Value: ports.Reconciler, Usage: "HTTP port of the reconciler on 127.0.0.1"},
+			&cli.IntFlag{Name: "dashboard-port", Value: ports.Dashboard, Usage: "port of the dashboard on 127.0.0.1"},
 			&cli.IntFlag{Name: "aggregator-port", Value: ports.Aggregator, Usage: "HTTP port of the aggregator on 127.0.0.1"},
 		},
 		Action: p.dev,
@@ -46,9 +49,10 @@ func (p *program) dev(c *cli.Context) error {
 	return devstack.Run(c.Context, devstack.Config{
 		Dir: c.String("dir"), BinDir: c.String("bin"), CRDDir: c.String("crds"), Out: p.err,
 		Devices: c.Int("devices"), Kubeconfig: c.String("kubeconfig"), NATSURL: c.String("nats-url"), Namespace: c.String("fleet"),
+		Dashboard: func(ctx context.Context, st devstack.Stack) error { return p.devDashboard(ctx, st) },
 		Ports: devstack.Ports{
 			NATS: c.Int("nats-port"), Kube: c.Int("kube-port"),
-			Patcher: c.Int("patcher-port"), Reconciler: c.Int("reconciler-port"), Aggregator: c.Int("aggregator-port"),
+			Patcher: c.Int("patcher-port"), Reconciler: c.Int("reconciler-port"), Aggregator: c.Int("aggregator-port"), Dashboard: c.Int("dashboard-port"),
 		},
 	})
 }

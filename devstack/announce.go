@@ -101,7 +101,7 @@ func (st *stack) banner() string {
 	return fmt.Sprintf(`
 Harmony Fleet runs. Stop it with Ctrl-C; the data stays in %[1]s.
 
-  NATS              %[2]s
+%[10]s  NATS              %[2]s
   Kubernetes        %[3]s (namespace %[4]s)
   logs              %[1]s/logs
   metrics, health   http://%[5]s  http://%[6]s  http://%[7]s  (patcher, reconciler, aggregator)
@@ -115,6 +115,7 @@ Try, in another shell:
 
   bin/fleet get deployments
   bin/fleet get devices -o wide
+  bin/fleet explain deployment web-north
   bin/fleet status
   nats kv ls desired-state
   nats micro ls
@@ -122,7 +123,14 @@ Try, in another shell:
 Without kubectl and nats of your own: make peers builds both into bin.
 
 `, st.rel(st.cfg.Dir), service.Redact(st.natsURL), st.rel(st.kubeconfig), st.cfg.Namespace,
-		loopback(st.cfg.Ports.Patcher), loopback(st.cfg.Ports.Reconciler), loopback(st.cfg.Ports.Aggregator), st.exports(), st.inNamespace())
+		loopback(st.cfg.Ports.Patcher), loopback(st.cfg.Ports.Reconciler), loopback(st.cfg.Ports.Aggregator), st.exports(), st.inNamespace(), st.dashboardLine())
+}
+
+func (st *stack) dashboardLine() string {
+	if st.cfg.Dashboard == nil {
+		return ""
+	}
+	return fmt.Sprintf("  dashboard         http://%s  (token in %s)\n", loopback(st.cfg.Ports.Dashboard), st.rel(filepath.Join(st.cfg.Dir, TokenFile)))
 }
 
 // inNamespace is the flag that kubectl needs when the kubeconfig is not the stack's own, whose context has

@@ -25,18 +25,30 @@ type Config struct {
 	Namespace  string // the fleet; default "fleet"
 
 	Ports Ports
+
+	// Dashboard runs until ctx ends, on a port that is free; nil for none.
+	Dashboard func(ctx context.Context, stack Stack) error
+}
+
+// Stack is how to reach what runs.
+type Stack struct {
+	NATSURL    string
+	Kubeconfig string
+	Namespace  string
+	Dir        string
+	Dashboard  string // the address to serve on
 }
 
 // Ports are listened on at 127.0.0.1.
 type Ports struct {
-	NATS, Kube, Patcher, Reconciler, Aggregator int
+	NATS, Kube, Patcher, Reconciler, Aggregator, Dashboard int
 }
 
 const defaultNamespace = "fleet"
 
 // DefaultPorts are fixed, so that what is printed once stays true.
 func DefaultPorts() Ports {
-	return Ports{NATS: 4222, Kube: 16443, Patcher: 18081, Reconciler: 18082, Aggregator: 18083}
+	return Ports{NATS: 4222, Kube: 16443, Patcher: 18081, Reconciler: 18082, Aggregator: 18083, Dashboard: 8484}
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -115,6 +127,9 @@ func (c Config) portsUsed() []portUse {
 		{"the patcher's HTTP", "patcher-port", c.Ports.Patcher},
 		{"the reconciler's HTTP", "reconciler-port", c.Ports.Reconciler},
 		{"the aggregator's HTTP", "aggregator-port", c.Ports.Aggregator},
+	}
+	if c.Dashboard != nil {
+		used = append(used, portUse{"the dashboard", "dashboard-port", c.Ports.Dashboard})
 	}
 	if c.NATSURL == "" {
 		used = append(used, portUse{"NATS", "nats-port", c.Ports.NATS})

@@ -16,6 +16,9 @@ import (
 // can read.
 const EnvFile = "env"
 
+// TokenFile is the file in the stack's directory with the token of the dashboard.
+const TokenFile = "dashboard-token"
+
 // lockDir makes sure that one stack uses a directory. The lock ends with the process.
 func lockDir(dir string) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o755); err != nil {

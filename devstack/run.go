@@ -100,6 +100,13 @@ func (st *stack) runDevices(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	})
+	if st.cfg.Dashboard != nil {
+		devices.Go(func() error {
+			return st.cfg.Dashboard(ctx, Stack{
+				NATSURL: st.natsURL, Kubeconfig: st.kubeconfig, Namespace: st.cfg.Namespace, Dir: st.cfg.Dir, Dashboard: loopback(st.cfg.Ports.Dashboard),
+			})
+		})
+	}
 	if st.cfg.Devices > 0 {
 		devices.Go(func() error { return supervise(ctx, st, st.simulator()) })
 	}

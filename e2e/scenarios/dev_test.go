@@ -36,7 +36,7 @@ type devStack struct {
 
 func newDevStack(t *testing.T) *devStack {
 	d := &devStack{t: t, dir: t.TempDir(), bin: lab.BinDir(t), ports: map[string]string{}}
-	for _, flag := range []string{"nats-port", "kube-port", "patcher-port", "reconciler-port", "aggregator-port"} {
+	for _, flag := range []string{"nats-port", "kube-port", "patcher-port", "reconciler-port", "aggregator-port", "dashboard-port"} {
 		d.ports[flag] = strconv.Itoa(lab.FreePort(t))
 	}
 	return d
