@@ -343,7 +343,7 @@ type Candidate struct {
 	Score          Score    `json:"score"`
 }
 
-// PlanShowResponse is a plan: the first MaxLimit keys of each kind and the whole counts.
+// PlanShowResponse is a plan: of each list the first MaxLimit, of Invalid the first MaxInvalid, and the whole counts.
 type PlanShowResponse struct {
 	Freshness
 	PutCount    int           `json:"putCount"`
@@ -356,7 +356,27 @@ type PlanShowResponse struct {
 	Lost        []DeviceID    `json:"lost,omitempty"`
 	Invalid     []PlanInvalid `json:"invalid,omitempty"`
 	Hold        *Hold         `json:"hold,omitempty"`
+
+	GainedCount  int            `json:"gainedCount,omitempty"`
+	LostCount    int            `json:"lostCount,omitempty"`
+	InvalidCount int            `json:"invalidCount,omitempty"`
+	KeyCount     int            `json:"keyCount,omitempty"` // that are there now: of the Deployment, or of all
+	Candidate    CandidateState `json:"candidate,omitempty"`
 }
+
+// MaxInvalid is how many invalid Deployments a plan names.
+const MaxInvalid = 100
+
+// CandidateState is what a candidate is to the Deployment of its name.
+type CandidateState string
+
+// The states of a candidate.
+const (
+	CandidateNew       CandidateState = "new"       // there is none
+	CandidateChanged   CandidateState = "changed"   // selector or score differ
+	CandidateUnchanged CandidateState = "unchanged" // neither does: the plan is what is to be written anyway
+	CandidateDeleting  CandidateState = "deleting"  // it is being deleted, whatever is applied
+)
 
 // PlanDelete is one delete of a plan.
 type PlanDelete struct {

@@ -135,6 +135,10 @@ func goldenCases() []goldenCase {
 			Puts: []string{"pi-07.web"}, Deletes: []PlanDelete{{Key: "pi-08.web", Cause: CauseVanished, Held: true}, {Key: "pi-09.web", Cause: CauseRelabelled, Wait: true}},
 			Gained: []DeviceID{"pi-07"}, Lost: []DeviceID{"pi-08"}, Invalid: []PlanInvalid{{Deployment: "db", Message: "score type is empty"}}, Hold: &hold,
 		}},
+		{"counts", PlanShowResponse{
+			Freshness: fresh, PutCount: 1, DeleteCount: 1, Puts: []string{"pi-07.web"}, Deletes: []PlanDelete{{Key: "pi-08.web", Cause: CauseEdited}},
+			Gained: []DeviceID{"pi-07"}, Lost: []DeviceID{"pi-08"}, GainedCount: 1, LostCount: 1, InvalidCount: 1, KeyCount: 7, Candidate: CandidateChanged,
+		}},
 		{"page", TargetsListRequest{Page: page, Deployment: "web"}},
 		{"page", TargetsListResponse{Freshness: fresh, Devices: []DeviceID{"pi-07"}, Next: "pi-07", Total: 120}},
 		{"id", HoldApproveRequest{ID: "h-42"}},

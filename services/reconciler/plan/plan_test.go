@@ -173,6 +173,22 @@ func TestState_Show(t *testing.T) {
 		if len(r.Deletes) != 15 || r.Deletes[0].Cause != fleet.CauseEdited {
 			t.Errorf("got deletes %+v", r.Deletes)
 		}
+		if r.GainedCount != 15 || r.LostCount != 15 || r.KeyCount != 15 || r.Candidate != fleet.CandidateChanged {
+			t.Errorf("%s: gains %d, loses %d of %d", r.Candidate, r.GainedCount, r.LostCount, r.KeyCount)
+		}
+	})
+	t.Run("candidate that is what is there", func(t *testing.T) {
+		c := &fleet.Candidate{TargetSelector: wish(1, "", "region", "north").TargetSelector, Score: score("a")}
+		c.TargetSelector.MatchExpressions = []fleet.SelectorRequirement{}
+		r, err := w.state.Show(w.now, "web", c)
+		if err != nil || r.Candidate != fleet.CandidateUnchanged || r.PutCount+r.DeleteCount != 0 {
+			t.Errorf("got %+v, %v", r, err)
+		}
+		w.setDevice("d00", labelled("region", "east"))
+		if r, err = w.state.Show(w.now, "web", c); err != nil || r.LostCount != 1 || r.WaitCount != 1 || r.Deletes[0].Cause != fleet.CauseRelabelled {
+			t.Errorf("what is to be deleted anyway: got %+v, %v", r, err)
+		}
+		w.setDevice("d00", labelled("region", "north"))
 	})
 	t.Run("candidate with another score gains nobody", func(t *testing.T) {
 		r, err := w.state.Show(w.now, "web", &fleet.Candidate{TargetSelector: wish(1, "", "region", "north").TargetSelector, Score: score("b")})
@@ -182,7 +198,7 @@ func TestState_Show(t *testing.T) {
 	})
 	t.Run("candidate of a new deployment", func(t *testing.T) {
 		r, err := w.state.Show(w.now, "cam", &fleet.Candidate{Score: score("c")})
-		if err != nil || r.PutCount != 30 || len(r.Gained) != 30 {
+		if err != nil || r.PutCount != 30 || len(r.Gained) != 30 || r.Candidate != fleet.CandidateNew || r.KeyCount != 0 {
 			t.Errorf("got %+v, %v", r, err)
 		}
 	})
@@ -216,6 +232,33 @@ func TestState_Show(t *testing.T) {
 	})
 	if after := render(w.plan()); after != before {
 		t.Errorf("showing changed the state:\n%s", after)
+	}
+}
+
+// An answer has to fit into a message, whatever the size of the fleet.
+func TestState_ShowIsBounded(t *testing.T) {
+	w := newWorld(t)
+	w.whole()
+	n := fleet.MaxLimit + 500
+	for i := range n {
+		w.setDevice(fmt.Sprintf("d%04d", i), labelled("region", "north"))
+	}
+	w.setDeployment("web", wish(1, "a", "region", "north"))
+	w.apply(w.plan())
+	for i := range fleet.MaxInvalid + 1 {
+		w.setDeployment(fmt.Sprintf("bad-%d", i), wish(1, "a", "bad key", "x"))
+	}
+	r, err := w.state.Show(w.now, "web", &fleet.Candidate{TargetSelector: wish(1, "", "region", "south").TargetSelector, Score: score("a")})
+	if err != nil || r.LostCount != n || len(r.Lost) != fleet.MaxLimit || len(r.Deletes) != fleet.MaxLimit || r.InvalidCount != 0 {
+		t.Errorf("loses %d, named %d, %d deletes, %d invalid, %v", r.LostCount, len(r.Lost), len(r.Deletes), r.InvalidCount, err)
+	}
+	r, err = w.state.Show(w.now, "new", &fleet.Candidate{Score: score("a")})
+	if err != nil || r.GainedCount != n || len(r.Gained) != fleet.MaxLimit || len(r.Puts) != fleet.MaxLimit {
+		t.Errorf("gains %d, named %d, %d puts, %v", r.GainedCount, len(r.Gained), len(r.Puts), err)
+	}
+	r, err = w.state.Show(w.now, "", nil)
+	if err != nil || r.InvalidCount != fleet.MaxInvalid+1 || len(r.Invalid) != fleet.MaxInvalid || r.KeyCount != n {
+		t.Errorf("%d invalid, named %d, %d keys, %v", r.InvalidCount, len(r.Invalid), r.KeyCount, err)
 	}
 }
 

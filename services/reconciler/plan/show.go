@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -12,21 +14,23 @@ import (
 const placeholderUID = "not-created-yet"
 
 // Show returns what [State.Compute] would give for one Deployment, or for all when name is empty. With
-// a candidate: as if that Deployment were so, which makes its generation one newer. The error is a
-// [fleet.Error].
+// a candidate: as if that Deployment were so, which makes its generation one newer unless it is so already. The error
+// is a [fleet.Error].
 func (s *State) Show(now time.Time, name fleet.DeploymentName, c *fleet.Candidate) (fleet.PlanShowResponse, error) {
 	if c == nil {
 		if _, ok := s.deployments[name]; name != "" && !ok {
 			return fleet.PlanShowResponse{}, fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no Deployment %q", name)
 		}
-		return s.show(s.Compute(now), name), nil
+		r := s.show(s.Compute(now), name)
+		s.showInvalid(&r, name)
+		return r, nil
 	}
 	if err := name.Validate(); err != nil {
 		return fleet.PlanShowResponse{}, fleet.Errorf(fleet.CodeInvalid, "RequestInvalid", "a candidate needs the name of its Deployment: %v", err)
 	}
-	q, err := s.candidate(name, *c)
+	q, is, err := s.candidate(name, *c)
 	if err != nil {
-		return fleet.PlanShowResponse{}, fleet.Errorf(fleet.CodeInvalid, "InvalidCandidate", "%v", err)
+		return fleet.PlanShowResponse{}, fleet.Errorf(fleet.CodeInvalid, "InvalidCandidate", "%s", fleet.InvalidText(err))
 	}
 	drafts := []draft{s.draftOf(q, now)}
 	for p := range s.busy {
@@ -35,13 +39,16 @@ func (s *State) Show(now time.Time, name fleet.DeploymentName, c *fleet.Candidat
 		}
 	}
 	r := s.show(s.assemble(drafts, now), name)
-	r.Gained, r.Lost = q.moved()
+	r.Candidate = is
+	gained, lost := q.moved()
+	r.GainedCount, r.LostCount = len(gained), len(lost)
+	r.Gained, r.Lost = cut(gained, fleet.MaxLimit), cut(lost, fleet.MaxLimit)
 	return r, nil
 }
 
-// candidate returns a Deployment that is as the one in the mirror would be with another spec. It is no
-// part of the state.
-func (s *State) candidate(name fleet.DeploymentName, c fleet.Candidate) (*deployment, error) {
+// candidate returns a Deployment that is as the one in the mirror would be with another spec, and what that is to the
+// one in the mirror. It is no part of the state.
+func (s *State) candidate(name fleet.DeploymentName, c fleet.Candidate) (*deployment, fleet.CandidateState, error) {
 	q := &deployment{name: name, pairs: map[*device]*pair{}, differing: map[*pair]time.Time{}}
 	if p := s.deployments[name]; p != nil {
 		q.resource, q.generation, q.keys, q.applied = p.resource, p.generation, p.keys, p.applied
@@ -52,14 +59,37 @@ func (s *State) candidate(name fleet.DeploymentName, c fleet.Candidate) (*deploy
 	if q.presence != live {
 		q.resource = resource{presence: live, uid: placeholderUID}
 	}
-	q.generation = max(q.generation, q.appliedGeneration()) + 1
 	matcher, value, err := Target(q.uid, c.TargetSelector, c.Score)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	q.matcher, q.value = matcher, &Value{Bytes: value}
+	q.spec, q.matcher, q.value = c.TargetSelector, matcher, &Value{Bytes: value}
+	is := q.against(s.deployments[name])
+	if is != fleet.CandidateUnchanged { // else its generation stays, and what is deleted has the cause that it has
+		q.generation = max(q.generation, q.appliedGeneration()) + 1
+	}
 	s.judgeCandidate(q)
-	return q, nil
+	return q, is, nil
+}
+
+// against says what a candidate is to the Deployment of its name, which may be nil.
+func (p *deployment) against(now *deployment) fleet.CandidateState {
+	switch {
+	case now == nil || now.presence != live:
+		return fleet.CandidateNew
+	case now.deleting:
+		return fleet.CandidateDeleting
+	case now.value != nil && bytes.Equal(now.value.Bytes, p.value.Bytes) && sameSelector(now.spec, p.spec):
+		return fleet.CandidateUnchanged
+	}
+	return fleet.CandidateChanged
+}
+
+// sameSelector compares as the wire does, where what is empty is left out.
+func sameSelector(a, b fleet.Selector) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 func (s *State) judgeCandidate(q *deployment) {
@@ -97,7 +127,7 @@ func (p *deployment) moved() (gained, lost []fleet.DeviceID) {
 // show renders a plan, only of one Deployment unless name is empty. Lists are cut at
 // [fleet.MaxLimit], counts are whole.
 func (s *State) show(plan Plan, name fleet.DeploymentName) fleet.PlanShowResponse {
-	r := fleet.PlanShowResponse{Puts: []string{}, Deletes: []fleet.PlanDelete{}, Invalid: s.invalid(name)}
+	r := fleet.PlanShowResponse{Puts: []string{}, Deletes: []fleet.PlanDelete{}, KeyCount: s.keysOf(name)}
 	for _, g := range plan.Groups {
 		if name != "" && g.Deployment != name {
 			continue
@@ -113,7 +143,7 @@ func (s *State) show(plan Plan, name fleet.DeploymentName) fleet.PlanShowRespons
 	r.HeldCount = showDeletes(&r, plan.Held, name, fleet.PlanDelete{Held: true})
 	slices.Sort(r.Puts)
 	slices.SortFunc(r.Deletes, func(a, b fleet.PlanDelete) int { return strings.Compare(a.Key, b.Key) })
-	r.Puts, r.Deletes = r.Puts[:min(len(r.Puts), fleet.MaxLimit)], r.Deletes[:min(len(r.Deletes), fleet.MaxLimit)]
+	r.Puts, r.Deletes = cut(r.Puts, fleet.MaxLimit), cut(r.Deletes, fleet.MaxLimit)
 	r.Hold = s.hold
 	if plan.Hold != nil {
 		r.Hold = plan.Hold.Value
@@ -135,7 +165,8 @@ func showDeletes(r *fleet.PlanShowResponse, deletes []Delete, name fleet.Deploym
 	return n
 }
 
-func (s *State) invalid(name fleet.DeploymentName) []fleet.PlanInvalid {
+// showInvalid adds the Deployments that cannot be applied, sorted.
+func (s *State) showInvalid(r *fleet.PlanShowResponse, name fleet.DeploymentName) {
 	var all []fleet.PlanInvalid
 	for _, p := range s.deployments {
 		if p.invalid != "" && (name == "" || name == p.name) {
@@ -145,8 +176,22 @@ func (s *State) invalid(name fleet.DeploymentName) []fleet.PlanInvalid {
 	slices.SortFunc(all, func(a, b fleet.PlanInvalid) int {
 		return strings.Compare(string(a.Deployment), string(b.Deployment))
 	})
-	return all
+	r.Invalid, r.InvalidCount = cut(all, fleet.MaxInvalid), len(all)
 }
+
+// keysOf counts the keys that are stored of a Deployment, or all when name is empty.
+func (s *State) keysOf(name fleet.DeploymentName) int {
+	if name == "" {
+		return s.keys
+	}
+	if p := s.deployments[name]; p != nil {
+		return p.keys
+	}
+	return 0
+}
+
+// cut returns the first of a list.
+func cut[T any](list []T, most int) []T { return list[:min(len(list), most)] }
 
 // Targets returns the devices that hold a key of a Deployment, sorted; ok is false when neither the
 // mirror nor the bucket knows the Deployment.
