@@ -50,6 +50,8 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return 0
 	case errors.Is(err, errQuiet):
 		return 1
+	case errors.Is(err, errWouldChange):
+		return 3
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "fleet: %v\n", err)
 		return 2
@@ -72,7 +74,8 @@ func (p *program) app() *cli.App {
 		EnableBashCompletion: true,
 		Flags:                p.connectionFlags(),
 		Commands: []*cli.Command{
-			p.getCommand(), p.statusCommand(), p.doctorCommand(), p.backupCommand(), p.restoreCommand(),
+			p.getCommand(), p.describeCommand(), p.explainCommand(), p.planCommand(), p.statusCommand(), p.doctorCommand(),
+			p.backupCommand(), p.restoreCommand(),
 			p.crdsCommand(), p.uninstallCommand(), p.dashboardCommand(), p.devCommand(), p.versionCommand(),
 		},
 		Action:         unknownCommand,

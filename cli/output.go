@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 	"sigs.k8s.io/yaml"
@@ -54,10 +55,11 @@ func encode(out io.Writer, format string, v any) error {
 	return enc.Encode(v)
 }
 
-// printable makes text from a device safe for a terminal: control characters become spaces.
+// printable makes text from a device safe for a terminal: whatever is not printed, such as control characters and marks
+// that turn the direction of what follows, becomes spaces.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
