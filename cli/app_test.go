@@ -139,6 +139,9 @@ func (o *operator) serve(service string, ready bool, more func(*rpc.Server)) {
 	if more != nil {
 		more(s)
 	}
+	if err := o.nc.Flush(); err != nil { // whoever asks next, by another connection, is answered
+		o.t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
