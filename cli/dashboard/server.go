@@ -77,7 +77,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	static, _ := fs.Sub(staticFiles, "static") // the path is a constant
-	mux.Handle("GET /static/", http.StripPrefix("/static/", cached(http.FileServerFS(static))))
+	for _, file := range []string{"/app.js", "/style.css"} {
+		mux.Handle("GET /static"+file, http.StripPrefix("/static", cached(http.FileServerFS(static))))
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /events", s.events)
 	mux.HandleFunc("GET /login", s.loginPage)

@@ -65,7 +65,7 @@ func TestServer_Statuses(t *testing.T) {
 	base, _ := dashboardAt(t, nil)
 	for path, want := range map[string]int{
 		"/": 200, "/operator": 200, "/devices": 200, "/deployments": 200, "/healthz": 200, "/static/app.js": 200, "/static/style.css": 200,
-		"/devices/pi-1": 503, "/nosuch": 404, "/static/../server.go": 404, "/static/%2e%2e/server.go": 404, "/login": 403,
+		"/devices/pi-1": 503, "/nosuch": 404, "/static/../server.go": 404, "/static/": 404, "/static": 404, "/static/%2e%2e/server.go": 404, "/login": 403,
 		"/events": 404, "/events?page=/nosuch": 404, "/devices/A": 404,
 	} {
 		resp := do(t, browser(t), http.MethodGet, base+path, nil)

@@ -58,10 +58,11 @@ func standing(d fleet.DeploymentView) struct{ Word, Why string } {
 	return struct{ Word, Why string }{c, why}
 }
 
-// conditions are the conditions of a Deployment that say something.
+// conditions are the conditions of a Deployment that say something that it is not already shown as.
 func conditions(d fleet.DeploymentView) []fleet.Condition {
+	shown := standing(d).Why
 	return slices.DeleteFunc(slices.Clone(d.Status.Conditions), func(c fleet.Condition) bool {
-		return c.Type != fleet.ConditionReady && c.Status != fleet.ConditionTrue
+		return c.Type != fleet.ConditionReady && c.Status != fleet.ConditionTrue || c.Message == shown
 	})
 }
 

@@ -31,8 +31,11 @@ type Problem struct {
 	State State
 	Text  string
 	Next  string // what to do, "" when there is nothing but to wait
-	Link  string // the page of the dashboard that tells more, "" for none
+	More  *Page  // what tells more, nil for nothing
 }
+
+// Page is a page of the dashboard, and the words of a link to it.
+type Page struct{ Path, Text string }
 
 // Progress is how far something is that will end by itself.
 type Progress struct{ Done, Total int }
@@ -148,9 +151,9 @@ func replicaProblems(r Replica, only bool) []Problem {
 		p := Problem{State: Converging, Text: fmt.Sprintf("%s (%s): %s", r.Service, r.Instance, x.Message)}
 		switch {
 		case x.Reason == fleet.ReasonHeld:
-			p.State, p.Next, p.Link = Held, "restore what is gone, or approve", "/hold"
+			p.State, p.Next, p.More = Held, "restore what is gone, or approve", &Page{"/hold", "look at what is held"}
 		case x.Reason == fleet.ReasonSetAside:
-			p.State, p.Next, p.Link = Degraded, "what to do: fleet doctor", "/operator"
+			p.State, p.Next, p.More = Degraded, "what to do: fleet doctor", &Page{"/operator", "look at the entries"}
 		case x.Reason != reasonStopping && r.State == fleet.StateDegraded:
 			p.State = lost
 		}
@@ -198,7 +201,7 @@ func fleetProblems(p Picture) []Problem {
 	for _, d := range part.Value {
 		switch condition, why := Standing(d); condition {
 		case fleet.ConditionStalled:
-			out = append(out, Problem{State: Degraded, Text: fmt.Sprintf("Deployment %s: %s", d.Name, why), Link: "/deployments/" + string(d.Name)})
+			out = append(out, Problem{State: Degraded, Text: fmt.Sprintf("Deployment %s: %s", d.Name, why), More: &Page{"/deployments/" + string(d.Name), "look at " + string(d.Name)}})
 		case fleet.ConditionReconciling:
 			rolling++
 			pending += d.Status.Aggregate.Pending
