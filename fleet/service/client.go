@@ -20,10 +20,20 @@ func ClientFlags() []cli.Flag {
 // a dead server within seconds and buffers nothing. The connection may be down at first; it is nil only
 // when ctx ended before. watch logs how it is until the ctx given to it is done.
 func Connect(ctx context.Context, c *cli.Context, name string, log *slog.Logger) (nc *nats.Conn, watch func(context.Context) error, err error) {
-	t := target{url: c.String("nats-url"), context: c.String("nats-context"), creds: c.String("nats-creds")}
-	if err := CheckURL("--nats-url", t.url); err != nil {
-		return nil, nil, err
+	at := Server{URL: c.String("nats-url"), Context: c.String("nats-context"), Creds: c.String("nats-creds")}
+	return ConnectTo(ctx, at, name, log)
+}
+
+// Server is how to reach NATS: by the context when there is one, else by the URL. Creds is a credentials file, or "".
+type Server struct{ URL, Context, Creds string }
+
+// ConnectTo is [Connect] with a server that was found in another way.
+func ConnectTo(ctx context.Context, at Server, name string, log *slog.Logger) (nc *nats.Conn, watch func(context.Context) error, err error) {
+	if at.Context == "" {
+		if err := CheckURL("--nats-url", at.URL); err != nil {
+			return nil, nil, err
+		}
 	}
-	l := newLink("data", name, newInstance(), t, log)
+	l := newLink("data", name, newInstance(), target{url: at.URL, context: at.Context, creds: at.Creds}, log)
 	return l.connect(ctx), l.watch, nil
 }

@@ -8,10 +8,11 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/nats-io/nats.go"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sync/errgroup"
 
 	"harmony.dev/agent/sim"
+	"harmony.dev/agent/sim/command"
 	"harmony.dev/fleet/service"
 )
 
@@ -27,7 +28,7 @@ type failure struct{ error }
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	all := append(service.ClientFlags(), flags()...)
+	all := append(service.ClientFlags(), command.Flags("dev-")...)
 	app := &cli.App{
 		Name:                      "fleet-sim",
 		Usage:                     "simulates devices of a fleet",
@@ -65,7 +66,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 
 // simulate runs the devices until a signal, the end of the parent, or a failure.
 func simulate(ctx context.Context, c *cli.Context, stdin io.Reader, stdout, stderr io.Writer) error {
-	cfg, err := configure(c)
+	cfg, err := command.Configure(c)
 	if err != nil {
 		return err
 	}
@@ -83,27 +84,14 @@ func simulate(ctx context.Context, c *cli.Context, stdin io.Reader, stdout, stde
 			cancel()
 		}()
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	for i := range c.Int("connections") {
-		nc, watch, err := service.Connect(ctx, c, fmt.Sprintf("fleet-sim-%d", i+1), cfg.Log)
-		if err != nil {
-			return err
-		}
-		if nc == nil {
-			return nil // told to end before there was anything
-		}
-		defer nc.Close()
-		cfg.Conns = append(cfg.Conns, nc)
-		group.Go(func() error { return watch(ctx) })
+	dial := func(ctx context.Context, name string) (*nats.Conn, func(context.Context) error, error) {
+		return service.Connect(ctx, c, name, cfg.Log)
 	}
-	fleet, err := sim.New(cfg)
-	if err != nil {
-		return failure{err}
+	err = command.Run(ctx, cfg, c.Int("connections"), dial, func(cfg sim.Config) {
+		_, _ = fmt.Fprintf(stdout, "simulating %s\n", command.Says(cfg))
+	})
+	if _, ok := errors.AsType[command.DialError](err); err == nil || ok {
+		return err // one of those is a misuse of the command line
 	}
-	_, _ = fmt.Fprintf(stdout, "simulating %d devices %s…%s\n", cfg.Devices, cfg.ID(0), cfg.ID(cfg.Devices-1))
-	group.Go(func() error { return fleet.Run(ctx) })
-	if err := group.Wait(); err != nil {
-		return failure{err}
-	}
-	return nil
+	return failure{err}
 }

@@ -1,4 +1,5 @@
-package main
+// Package command is what the commands that simulate devices share: their flags, and how the devices are run.
+package command
 
 import (
 	"fmt"
@@ -13,16 +14,18 @@ import (
 	"harmony.dev/fleet/service"
 )
 
-func flags() []cli.Flag {
+// Flags are the flags of a simulation. Prefix is that of the devices' ids by default. A command that has them must not split
+// the values of slice flags at commas: a label-cycle has some.
+func Flags(prefix string) []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "devices", Value: 24, Usage: "how many devices"},
-		&cli.StringFlag{Name: "prefix", Value: "dev-", Usage: "of their ids: dev-0001, dev-0002 …"},
+		&cli.StringFlag{Name: "prefix", Value: prefix, Usage: fmt.Sprintf("of their ids: %s0001, %s0002 …", prefix, prefix)},
 		&cli.IntFlag{Name: "first", Value: 1, Usage: "number of the first device"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of everything that the devices do"},
 		&cli.IntFlag{Name: "connections", Value: 1, Usage: "NATS connections that the devices share"},
 		&cli.DurationFlag{Name: "heartbeat", Value: 30 * time.Second, Usage: "time between heartbeats, ± 20 %"},
 		&cli.DurationFlag{Name: "resync", Value: 10 * time.Minute, Usage: "time between snapshot requests, ± 50 %"},
-		&cli.StringFlag{Name: "data-dir", Usage: "directory where devices remember what they run (default: they forget)"},
+		&cli.StringFlag{Name: "data-dir", TakesFile: true, Usage: "directory where devices remember what they run (default: they forget)"},
 		&cli.StringSliceFlag{Name: "label-cycle", Usage: "a label that devices get in turn: region=north,east,south,west (repeatable)"},
 		&cli.StringFlag{Name: "delay", Value: "50ms..500ms", Usage: "how long a workload takes to start or end"},
 		&cli.Float64Flag{Name: "fail-rate", Usage: "share of workloads that fail, 0 to 1"},
@@ -31,8 +34,8 @@ func flags() []cli.Flag {
 	}
 }
 
-// configure returns what the flags say, without connections and log.
-func configure(c *cli.Context) (sim.Config, error) {
+// Configure returns what the flags say, without connections and log. An error is about the command line.
+func Configure(c *cli.Context) (sim.Config, error) {
 	cfg := sim.Config{
 		Devices: c.Int("devices"), Prefix: c.String("prefix"), First: c.Int("first"), Seed: c.Uint64("seed"),
 		Version: "sim " + service.BuildVersion(), DataDir: c.String("data-dir"), FailRate: c.Float64("fail-rate"),
