@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -15,22 +13,13 @@ import (
 	"harmony.dev/fleet/service"
 )
 
-// usageError is a wrong command line: exit code 2.
-type usageError struct{ text string }
-
-func (e usageError) Error() string { return e.text }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
-
-// errQuiet ends with exit code 1 after all has been said.
-var errQuiet = errors.New("not all is well")
-
 // program is what the commands share.
 type program struct {
-	getenv func(string) string
-	out    io.Writer // data
-	err    io.Writer // everything else
-	person person
+	getenv   func(string) string
+	out      io.Writer // data
+	err      io.Writer // everything else
+	person   person
+	coloured bool // data on out, by --color
 }
 
 // run is main without the process: it returns the exit code.
@@ -40,55 +29,60 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
-	stderr := p.err
 	app := p.app()
-	err := app.RunContext(ctx, arrange(app, args))
-	var usage usageError
-	var noTopic cli.ExitCoder // help was asked for a command that is not there
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errQuiet):
-		return 1
-	case errors.Is(err, errWouldChange):
-		return 3
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "fleet: %v\n", err)
-		return 2
-	case errors.As(err, &noTopic):
-		fmt.Fprintf(stderr, "fleet: %v: 'fleet --help' lists the commands\n", err)
-		return 2
-	default:
-		fmt.Fprintf(stderr, "fleet: %v\n", err)
-		return 1
+	words := split(app, args)
+	err := words.checkHelp(app)
+	if err == nil {
+		err = app.RunContext(ctx, words.arranged())
 	}
+	return exitCode(err, p.err)
 }
 
 func (p *program) app() *cli.App {
 	return &cli.App{
-		Name:                 "fleet",
-		Usage:                "see and run a fleet of edge devices",
-		Writer:               p.out,
-		ErrWriter:            p.err,
-		Version:              service.BuildVersion(),
-		EnableBashCompletion: true,
-		Flags:                p.connectionFlags(),
+		Name:        "fleet",
+		Usage:       "see and run a fleet of edge devices",
+		Description: exitText,
+		Writer:      p.out,
+		ErrWriter:   p.err,
+		Version:     service.BuildVersion(),
+		Flags:       append(p.connectionFlags(), colourFlag()),
 		Commands: []*cli.Command{
-			p.getCommand(), p.describeCommand(), p.explainCommand(), p.planCommand(), p.statusCommand(), p.doctorCommand(),
-			p.backupCommand(), p.restoreCommand(),
-			p.crdsCommand(), p.uninstallCommand(), p.dashboardCommand(), p.devCommand(), p.versionCommand(),
+			p.getCommand(),
+			p.watchCommand(),
+			p.describeCommand(),
+			p.explainCommand(),
+			p.planCommand(),
+			p.statusCommand(),
+			p.doctorCommand(),
+			p.backupCommand(),
+			p.restoreCommand(),
+			p.crdsCommand(),
+			p.uninstallCommand(),
+			p.dashboardCommand(),
+			p.devCommand(),
+			p.versionCommand(),
 		},
-		Action:         unknownCommand,
-		OnUsageError:   wrongFlag,
-		ExitErrHandler: func(*cli.Context, error) {}, // run decides
+		Before:                    p.begin,
+		Action:                    unknownCommand,
+		OnUsageError:              wrongFlag,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run decides
+		DisableSliceFlagSeparator: true,                         // values of fleet sim have commas
 	}
+}
+
+// begin is called before every command.
+func (p *program) begin(c *cli.Context) error {
+	when, err := chosen(c, "color")
+	p.coloured = useColours(when, isTerminal(p.out), p.getenv)
+	return err
 }
 
 func (p *program) connectionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "nats-url", Usage: "the NATS server(s) of the operator; default: the development stack beside, then nats://127.0.0.1:4222 [$FLEET_NATS_URL]"},
-		&cli.StringFlag{Name: "nats-context", Aliases: []string{"context"}, Usage: "a context of the nats command [$FLEET_NATS_CONTEXT]"},
-		&cli.StringFlag{Name: "nats-creds", Usage: "a NATS credentials file [$FLEET_NATS_CREDS]"},
+		&cli.StringFlag{Name: "nats-url", Usage: "the NATS `URL`(s) of the operator; default: " + defaultServers + " [$FLEET_NATS_URL]"},
+		&cli.StringFlag{Name: "nats-context", Aliases: []string{"context"}, Usage: "a `CONTEXT` of the nats command, by name or by the path of its file [$FLEET_NATS_CONTEXT]"},
+		&cli.StringFlag{Name: "nats-creds", TakesFile: true, Usage: "a NATS credentials `FILE` [$FLEET_NATS_CREDS]"},
 		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "how long to wait for an answer"},
 	}
 }
@@ -97,11 +91,23 @@ func unknownCommand(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return cli.ShowAppHelp(c)
 	}
-	name := c.Args().First()
-	if near := nearest(name, commandNames(c.App.Commands)); near != "" {
-		return usagef("unknown command %q: did you mean %q? 'fleet --help' lists the commands", name, near)
+	return unknownWord("fleet", c.Args().First(), c.App.Commands)
+}
+
+// group is the action of a command that has commands.
+func group(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return usagef("say what to do: 'fleet %s %s'", c.Command.Name, strings.Join(commandNames(c.Command.Subcommands), "|"))
 	}
-	return usagef("unknown command %q: 'fleet --help' lists the commands", name)
+	return unknownWord("fleet "+c.Command.Name, c.Args().First(), c.Command.Subcommands)
+}
+
+// unknownWord is the error for a word where a command has to be.
+func unknownWord(of, word string, commands []*cli.Command) error {
+	if near := nearest(word, commandNames(commands)); near != "" {
+		return usagef("unknown command %q: did you mean %q? '%s --help' lists the commands", word, near, of)
+	}
+	return usagef("unknown command %q: '%s --help' lists the commands", word, of)
 }
 
 func wrongFlag(_ *cli.Context, err error, _ bool) error {
@@ -114,10 +120,13 @@ func wrongFlag(_ *cli.Context, err error, _ bool) error {
 	return usagef("%v: '--help' lists the flags", err)
 }
 
+// commandNames lists those that people see.
 func commandNames(commands []*cli.Command) []string {
 	var names []string
 	for _, c := range commands {
-		names = append(names, c.Name)
+		if !c.Hidden && c.Name != "help" {
+			names = append(names, c.Name)
+		}
 	}
 	return names
 }

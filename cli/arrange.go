@@ -7,47 +7,105 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// completion is the flag by which a shell asks for what could come next.
-const completion = "--generate-bash-completion"
+// line is a command line taken apart, so that people may write flags anywhere.
+type line struct {
+	name       string
+	path       []*cli.Command // the command, and the command of it
+	global     []string       // flags of the program
+	local      []string       // flags of the command, and those that nobody knows
+	positional []string
+}
 
-// arrange puts flags where the parser wants them, so that people may write them anywhere: flags of
-// the program in front of the command, flags of the command in front of its arguments. Whatever it
-// does not know stays with the command, whose parser names it.
-func arrange(app *cli.App, args []string) []string {
+// split takes a command line apart. Whatever it does not know stays with the command, whose parser names it.
+func split(app *cli.App, args []string) line {
 	if len(args) == 0 {
-		return args
+		return line{}
 	}
-	if last := len(args) - 1; args[last] == completion {
-		return append(arrange(app, args[:last]), completion) // the parser looks for it there
-	}
-	var global, local, positional []string
-	var command *cli.Command
+	l := line{name: args[0]}
 	rest := args[1:]
 	for i := 0; i < len(rest); i++ {
 		arg := rest[i]
 		switch {
-		case arg == "--":
-			positional = append(positional, rest[i:]...)
+		case arg == "--", l.verbatim():
+			l.positional = append(l.positional, rest[i:]...)
 			i = len(rest)
 		case len(arg) > 1 && strings.HasPrefix(arg, "-"):
-			words := flagWords(app, command, rest[i:])
+			words := flagWords(app, l.command(), rest[i:])
 			i += len(words) - 1
-			if command == nil || isGlobal(app, command, arg) {
-				global = append(global, words...)
+			if l.command() == nil || isGlobal(app, l.command(), arg) {
+				l.global = append(l.global, words...)
 			} else {
-				local = append(local, words...)
+				l.local = append(l.local, words...)
 			}
-		case command == nil && app.Command(arg) != nil:
-			command = app.Command(arg)
+		case l.next(app, arg) != nil:
+			l.path = append(l.path, l.next(app, arg))
 		default:
-			positional = append(positional, arg)
+			l.positional = append(l.positional, arg)
 		}
 	}
-	out := append([]string{args[0]}, global...)
-	if command != nil {
-		out = append(out, command.Name)
+	return l
+}
+
+// arranged returns the words where the parser wants them: flags of the program in front of the command, flags of the
+// command in front of its arguments.
+func (l line) arranged() []string {
+	if l.name == "" {
+		return nil
 	}
-	return slices.Concat(out, local, positional)
+	out := append([]string{l.name}, l.global...)
+	for _, c := range l.path {
+		out = append(out, c.Name)
+	}
+	return slices.Concat(out, l.local, l.positional)
+}
+
+// command is the innermost one, nil when there is none yet.
+func (l line) command() *cli.Command {
+	if len(l.path) == 0 {
+		return nil
+	}
+	return l.path[len(l.path)-1]
+}
+
+// verbatim reports whether the command takes all words as they are.
+func (l line) verbatim() bool { return l.command() != nil && l.command().SkipFlagParsing }
+
+// next returns the command that a word names at this place. Behind an argument there is none.
+func (l line) next(app *cli.App, word string) *cli.Command {
+	if len(l.positional) > 0 {
+		return nil
+	}
+	for _, c := range l.commands(app) {
+		if c.HasName(word) {
+			return c
+		}
+	}
+	return nil
+}
+
+// commands are those that may come next.
+func (l line) commands(app *cli.App) []*cli.Command {
+	if len(l.path) == 0 {
+		return app.Commands
+	}
+	return l.command().Subcommands
+}
+
+// checkHelp returns an error when help is asked for a command that is not there: the parser would show that of the one
+// above it.
+func (l line) checkHelp(app *cli.App) error {
+	asked := func(w string) bool { return w == "-h" || w == "--help" || w == "-help" }
+	if len(l.positional) == 0 || l.positional[0] == "help" || l.positional[0] == "h" || !slices.ContainsFunc(slices.Concat(l.global, l.local), asked) {
+		return nil
+	}
+	of := "fleet"
+	for _, c := range l.path {
+		of += " " + c.Name
+	}
+	if commands := l.commands(app); len(commands) > 0 {
+		return unknownWord(of, l.positional[0], commands)
+	}
+	return nil
 }
 
 // flagWords returns the flag at the head of args, with its value when that is a word of its own.
@@ -62,14 +120,20 @@ func flagWords(app *cli.App, command *cli.Command, args []string) []string {
 }
 
 func takesValue(app *cli.App, command *cli.Command, name string) bool {
-	f := findFlag(app.Flags, name)
+	v, ok := flagOf(app, command, name).(cli.DocGenerationFlag)
+	return ok && v.TakesValue()
+}
+
+// flagOf returns the flag of a name where a command is, nil when there is none.
+func flagOf(app *cli.App, command *cli.Command, name string) cli.Flag {
 	if command != nil {
-		if own := findFlag(command.Flags, name); own != nil {
-			f = own
+		for _, c := range append([]*cli.Command{command}, command.Subcommands...) { // it may stand in front of its command
+			if own := findFlag(c.Flags, name); own != nil {
+				return own
+			}
 		}
 	}
-	v, ok := f.(cli.DocGenerationFlag)
-	return ok && v.TakesValue()
+	return findFlag(app.Flags, name)
 }
 
 func isGlobal(app *cli.App, command *cli.Command, arg string) bool {

@@ -20,11 +20,15 @@ func TestArrange_FlagsMayStandAnywhere(t *testing.T) {
 		{"fleet nonsense -o json", "fleet -o nonsense json"},
 		{"fleet", "fleet"},
 		{"fleet get devices -o", "fleet get -o= devices"},
-		{"fleet get devices --generate-bash-completion", "fleet get devices --generate-bash-completion"},
+		{"fleet hold ID approve", "fleet hold ID approve"},
+		{"fleet hold --yes approve ID", "fleet hold approve --yes ID"},
+		{"fleet hold approve ID --nats-url nats://h:1 --yes", "fleet --nats-url nats://h:1 hold approve --yes ID"},
+		{"fleet devices -n f forget a b --wait=false", "fleet devices forget -n f --wait=false a b"},
+		{"fleet __complete get -o --color x -- y", "fleet __complete get -o --color x -- y"},
 	} {
 		p := &program{out: io.Discard, err: io.Discard}
-		if got := strings.Join(arrange(p.app(), strings.Fields(c.in)), " "); got != c.want {
-			t.Errorf("arrange(%q) = %q, want %q", c.in, got, c.want)
+		if got := strings.Join(split(p.app(), strings.Fields(c.in)).arranged(), " "); got != c.want {
+			t.Errorf("split(%q).arranged() = %q, want %q", c.in, got, c.want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -48,6 +49,15 @@ func bucketFlag(verb string) cli.Flag {
 	return &cli.StringSliceFlag{Name: "bucket", Usage: verb + " only this bucket; may be given several times"}
 }
 
+// bucketNames are those of --bucket. Commas separate some, too.
+func bucketNames(c *cli.Context) []string {
+	var names []string
+	for _, v := range c.StringSlice("bucket") {
+		names = append(names, strings.Split(v, ",")...)
+	}
+	return names
+}
+
 // oneDir returns the argument of a command that takes a folder.
 func oneDir(c *cli.Context) (string, error) {
 	switch c.NArg() {
@@ -68,7 +78,7 @@ func (p *program) backup(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	buckets, err := chosenBuckets(c.StringSlice("bucket"), kept)
+	buckets, err := chosenBuckets(bucketNames(c), kept)
 	if err != nil {
 		return err
 	}
@@ -169,12 +179,15 @@ func (p *program) backUpBucket(ctx context.Context, nc *nats.Conn, dir, name str
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return b, "", fmt.Errorf("make the folder: %w", err)
 	}
-	say := p.progress(name + ": %d messages\n")
+	bucket := kv.Open(nc, name, kv.Provisioning{})
+	now, _ := bucket.Survey(ctx) // only for the progress: Dump says what is wrong
+	shown := p.progress(name, "messages", now.Messages)
 	var d kv.Dump
 	err := writeFile(filepath.Join(folder, archiveFile), func(w io.Writer) (err error) {
-		d, err = kv.Open(nc, name, kv.Provisioning{}).Dump(ctx, w, func(n uint64) { say(n) })
+		d, err = bucket.Dump(ctx, w, shown.at)
 		return err
 	})
+	shown.end()
 	if errors.Is(err, kv.ErrBucketMissing) {
 		return b, "", fmt.Errorf("%w; 'fleet status' says whether its owner runs; --bucket chooses others", err)
 	}
@@ -198,17 +211,6 @@ func (p *program) backUpBucket(ctx context.Context, nc *nats.Conn, dir, name str
 	}
 	fmt.Fprintf(p.err, "%s: %d messages copied\n", name, b.Messages)
 	return b, d.Fleet, syncDir(folder)
-}
-
-// progress returns a function that says how far something is, once a second at most.
-func (p *program) progress(format string) func(args ...any) {
-	said := time.Now()
-	return func(args ...any) {
-		if time.Since(said) > time.Second {
-			said = time.Now()
-			fmt.Fprintf(p.err, format, args...)
-		}
-	}
 }
 
 // writeFile writes a new file and makes sure that it is on disk.
@@ -254,7 +256,7 @@ func (p *program) showManifest(format, dir string, m manifest) error {
 		}
 		rows = append(rows, row[:len(header)])
 	}
-	if err := newTable(p.out, header...).print(rows); err != nil {
+	if err := p.table(header...).print(rows); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.err, "backup of fleet %s in %s: no Deployment and no Device is in it, they live in Kubernetes\n", m.Fleet, dir)

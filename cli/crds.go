@@ -29,10 +29,10 @@ reached or is not ready it is tried again. No definition is ever deleted.
 A container that reaches the cluster by another name than the kubeconfig says gives that one: --server. A kubeconfig with it
 is written for others: --write-kubeconfig. docker-compose.yml does so.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "dir", Usage: "where the definitions are; default: ../deploy/crds beside the binary, else /crds"},
+			&cli.StringFlag{Name: "dir", TakesFile: true, Usage: "where the definitions are; default: ../deploy/crds beside the binary, else /crds"},
 			kubeconfigFlag(),
 			&cli.StringFlag{Name: "server", Usage: "the `URL` of the API server, in the place of the kubeconfig's; needs --write-kubeconfig"},
-			&cli.StringFlag{Name: "write-kubeconfig", Usage: "a `FILE` to write a kubeconfig with --server to, with the same credentials; only its owner can read it"},
+			&cli.StringFlag{Name: "write-kubeconfig", TakesFile: true, Usage: "a `FILE` to write a kubeconfig with --server to, with the same credentials; only its owner can read it"},
 			&cli.StringFlag{Name: "create-namespace", Usage: "the fleet: a namespace to create unless it is there"},
 			&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "how long to try, and to wait until they are served"},
 		},
@@ -42,7 +42,7 @@ is written for others: --write-kubeconfig. docker-compose.yml does so.`,
 }
 
 func kubeconfigFlag() cli.Flag {
-	return &cli.StringFlag{Name: "kubeconfig", Usage: "the cluster; default: $KUBECONFIG, ~/.kube/config, else the cluster that this runs in"}
+	return &cli.StringFlag{Name: "kubeconfig", TakesFile: true, Usage: "the cluster; default: $KUBECONFIG, ~/.kube/config, else the cluster that this runs in"}
 }
 
 // cluster connects to the cluster that the command line means.

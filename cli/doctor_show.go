@@ -32,7 +32,7 @@ func (p *program) showReport(format string, r doctor.Report) error {
 	for _, rest := range r.Rest {
 		fmt.Fprintf(&notes, "\nand %d more: %s in %s: --limit 0 lists all\n", rest.Count, rest.Kind, rest.Bucket)
 	}
-	if err := newTable(p.out, header...).print(rows); err != nil {
+	if err := p.table(header...).print(rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprint(p.out, notes.String())

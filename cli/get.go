@@ -22,15 +22,27 @@ func (p *program) getCommand() *cli.Command {
 		Usage:     "show deployments or devices as the operator knows them",
 		ArgsUsage: "deployments|devices [NAME]",
 		Flags: []cli.Flag{
-			outputFlag(),
-			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on showing what changes, until Ctrl-C"},
-			&cli.StringFlag{Name: "selector", Aliases: []string{"l"}, Usage: "devices: only those with these labels (region=north,arch!=arm64)"},
-			&cli.StringFlag{Name: "state", Usage: "devices: only those that are Fresh, Stale or NeverSeen"},
-			&cli.StringFlag{Name: "deployment", Usage: "devices: only those that this deployment is desired on"},
+			outputFlag(formatName),
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on showing what changes, until Ctrl-C: as 'fleet watch'"},
+			selectorFlag(), stateFlag(), deploymentFlag(),
 		},
 		OnUsageError: wrongFlag,
 		Action:       p.get,
 	}
+}
+
+// The flags by which devices are filtered.
+
+func selectorFlag() cli.Flag {
+	return &cli.StringFlag{Name: "selector", Aliases: []string{"l"}, Usage: "devices: only those with these labels (region=north,arch!=arm64)"}
+}
+
+func stateFlag() cli.Flag {
+	return &cli.StringFlag{Name: "state", Usage: "devices: only those that are Fresh, Stale or NeverSeen"}
+}
+
+func deploymentFlag() cli.Flag {
+	return &cli.StringFlag{Name: "deployment", Usage: "devices: only those that this deployment is desired on"}
 }
 
 // item is one row: what JSON and YAML show, and the cells of the table.
@@ -42,8 +54,10 @@ type item struct {
 
 // listing is a kind that can be listed.
 type listing struct {
+	kind   string   // as "-o name" has it: "deployment"
 	header []string // of "wide"
 	narrow int      // how many columns a table shows
+	moving []string // columns that change by themselves: a watch does not tell of it
 	fetch  func(ctx context.Context, nc *nats.Conn, name string) ([]item, error)
 }
 
@@ -52,11 +66,11 @@ func (p *program) get(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	kind, name, err := getArguments(c.Args().Slice())
+	kind, name, err := kindAndName("get", c.Args().Slice())
 	if err != nil {
 		return err
 	}
-	list, err := getListing(c, kind)
+	list, err := getListing(c, kind, name)
 	if err != nil {
 		return err
 	}
@@ -65,28 +79,33 @@ func (p *program) get(c *cli.Context) error {
 		return err
 	}
 	defer nc.Close()
-	fetch := func(ctx context.Context) ([]item, error) {
-		ctx, cancel := context.WithTimeout(ctx, c.Duration("timeout"))
-		defer cancel()
-		return list.fetch(ctx, nc, name)
-	}
 	if c.Bool("watch") {
-		return p.watch(c.Context, format, list, fetch)
+		return p.watch(c, nc, format, list, name)
 	}
-	items, err := fetch(c.Context)
+	items, err := list.ask(c, nc, name)
 	if err != nil {
 		return err
 	}
 	return p.show(format, list, name, items)
 }
 
-func getArguments(args []string) (kind, name string, err error) {
-	switch len(args) {
-	case 0:
-		return "", "", usagef("say what to get: 'fleet get deployments' or 'fleet get devices'")
-	case 1, 2:
-	default:
-		return "", "", usagef("'fleet get' takes a kind and one name, got %q too", args[2])
+// ask fetches within the time that the command line gives an answer.
+func (l listing) ask(c *cli.Context, nc *nats.Conn, name string) ([]item, error) {
+	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+	defer cancel()
+	return l.fetch(ctx, nc, name)
+}
+
+// kindAndName reads "deployments", "device pi-07" or "device/pi-07", as "-o name" prints it.
+func kindAndName(command string, args []string) (kind, name string, err error) {
+	if len(args) == 0 {
+		return "", "", usagef("say what to %s: 'fleet %s deployments' or 'fleet %s devices'", command, command, command)
+	}
+	if k, n, ok := strings.Cut(args[0], "/"); ok && n != "" {
+		args = append([]string{k, n}, args[1:]...)
+	}
+	if len(args) > 2 {
+		return "", "", usagef("'fleet %s' takes a kind and one name, got %q too", command, args[2])
 	}
 	switch strings.ToLower(args[0]) {
 	case "deployments", "deployment", "fdep":
@@ -94,7 +113,7 @@ func getArguments(args []string) (kind, name string, err error) {
 	case "devices", "device", "fdev":
 		kind = fleet.ResourceDevices
 	default:
-		return "", "", usagef("unknown kind %q: 'fleet get deployments' or 'fleet get devices'", args[0])
+		return "", "", usagef("unknown kind %q: 'fleet %s deployments' or 'fleet %s devices'", args[0], command, command)
 	}
 	if len(args) == 2 {
 		name = args[1]
@@ -102,17 +121,17 @@ func getArguments(args []string) (kind, name string, err error) {
 	return kind, name, nil
 }
 
-func getListing(c *cli.Context, kind string) (listing, error) {
+func getListing(c *cli.Context, kind, name string) (listing, error) {
 	if kind == fleet.ResourceDeployments {
 		for _, f := range []string{"selector", "state", "deployment"} {
 			if c.IsSet(f) {
-				return listing{}, usagef("--%s is for 'fleet get devices'", f)
+				return listing{}, usagef("--%s is for devices", f)
 			}
 		}
 		return deploymentListing(), nil
 	}
-	if c.NArg() == 2 && (c.IsSet("selector") || c.IsSet("state") || c.IsSet("deployment")) {
-		return listing{}, usagef("a device is named or filtered, not both: got %q and a filter", c.Args().Get(1))
+	if name != "" && (c.IsSet("selector") || c.IsSet("state") || c.IsSet("deployment")) {
+		return listing{}, usagef("a device is named or filtered, not both: got %q and a filter", name)
 	}
 	filter, err := deviceFilter(c.String("selector"), c.String("state"), c.String("deployment"))
 	return deviceListing(filter), err
@@ -130,13 +149,25 @@ func (p *program) show(format string, list listing, name string, items []item) e
 			values = append(values, it.value)
 		}
 		return encode(p.out, format, map[string]any{"items": values})
+	case formatName:
+		return p.showNames(list, items)
 	}
 	if len(items) == 0 {
 		_, err := fmt.Fprintln(p.err, "none found")
 		return err
 	}
 	columns := list.columns(format)
-	return newTable(p.out, list.header[:columns]...).print(rows(items, columns))
+	return p.table(list.header[:columns]...).print(rows(items, columns))
+}
+
+// showNames prints what other commands take, and nothing when there is none.
+func (p *program) showNames(list listing, items []item) error {
+	for _, it := range items {
+		if _, err := fmt.Fprintf(p.out, "%s/%s\n", list.kind, it.name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l listing) columns(format string) int {
@@ -156,6 +187,7 @@ func rows(items []item, columns int) [][]string {
 
 func deploymentListing() listing {
 	return listing{
+		kind:   "deployment",
 		header: []string{"NAME", "MATCHED", "RUNNING", "FAILED", "PENDING", "STALE", "READY", "GENERATION", "OBSERVED", "SCORE", "SELECTOR", "MESSAGE"},
 		narrow: 7,
 		fetch:  fetchDeployments,
@@ -202,6 +234,8 @@ func readiness(d fleet.DeploymentView) (status, message string) {
 
 func deviceListing(filter fleet.DevicesListRequest) listing {
 	return listing{
+		kind:   "device",
+		moving: []string{"LAST SEEN"},
 		header: []string{"NAME", "STATE", "DEPLOYMENTS", "LAST SEEN", "LABELS", "AGENT", "REGISTERED", "QUARANTINED"},
 		narrow: 4,
 		fetch: func(ctx context.Context, nc *nats.Conn, name string) ([]item, error) {

@@ -1,8 +1,5 @@
-// Command fleet is the command line of Harmony Fleet: it runs the development stack, and shows what
-// the operator knows and how it is.
-//
-// Data goes to standard output, all else to standard error. Exit codes: 0 done, 1 it did not work (for
-// "status": not all services are ready; for "doctor": something was found), 2 the command line is wrong.
+// Command fleet is the command line of Harmony Fleet: it shows what the operator knows and how it is, does what only a person
+// may do, and runs the development stack. docs/cli.md is its manual.
 package main
 
 import (

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -18,26 +17,15 @@ const (
 	formatWide  = "wide"
 	formatJSON  = "json"
 	formatYAML  = "yaml"
+	formatName  = "name" // one "deployment/web" a line, as kubectl has it; only where rows have names
 )
 
-func outputFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "output", Aliases: []string{"o"}, Value: formatTable,
-		Usage: "table, wide, json or yaml",
-	}
+// outputFlag takes the formats that every command has, and more of them.
+func outputFlag(more ...string) cli.Flag {
+	return choose("output", "o", "", append([]string{formatTable, formatWide, formatJSON, formatYAML}, more...)...)
 }
 
-func outputFormat(c *cli.Context) (string, error) {
-	formats := []string{formatTable, formatWide, formatJSON, formatYAML}
-	f := c.String("output")
-	if f == "" {
-		return "", usagef("--output needs a value: one of %s", strings.Join(formats, ", "))
-	}
-	if !slices.Contains(formats, f) {
-		return "", usagef("unknown output %q: choose one of %s", f, strings.Join(formats, ", "))
-	}
-	return f, nil
-}
+func outputFormat(c *cli.Context) (string, error) { return chosen(c, "output") }
 
 // encode writes v as JSON or YAML; both have the field names of the wire.
 func encode(out io.Writer, format string, v any) error {

@@ -96,14 +96,14 @@ func (p *program) restore(c *cli.Context) error {
 	if c.Duration("wait") < 0 {
 		return usagef("--wait must not be negative")
 	}
-	if _, err := chosenBuckets(c.StringSlice("bucket"), kept); err != nil {
+	if _, err := chosenBuckets(bucketNames(c), kept); err != nil {
 		return err
 	}
 	m, err := readManifest(dir)
 	if err != nil {
 		return err
 	}
-	buckets, err := chosenBuckets(c.StringSlice("bucket"), m.names())
+	buckets, err := chosenBuckets(bucketNames(c), m.names())
 	if err != nil {
 		return fmt.Errorf("the backup has no such bucket: %w", err)
 	}
@@ -276,8 +276,10 @@ func (p *program) carryOut(c *cli.Context, nc *nats.Conn, dir string, r *restora
 		}
 	}
 	for _, s := range r.Steps {
-		say := p.progress(s.Bucket + ": %d bytes sent\n")
-		n, err := s.restore.Load(ctx, func() (io.ReadCloser, error) { return os.Open(filepath.Join(s.dir, archiveFile)) }, func(n int) { say(n) })
+		archive := filepath.Join(s.dir, archiveFile)
+		shown := p.progress(s.Bucket, "bytes", sizeOf(archive))
+		n, err := s.restore.Load(ctx, func() (io.ReadCloser, error) { return os.Open(archive) }, func(n int) { shown.at(uint64(n)) })
+		shown.end()
 		if err != nil {
 			return p.failed(c, dir, r, err)
 		}
@@ -291,6 +293,15 @@ func (p *program) carryOut(c *cli.Context, nc *nats.Conn, dir string, r *restora
 	}
 	p.resync(nc)
 	return nil
+}
+
+// sizeOf returns how many bytes a file has, 0 when that is not known.
+func sizeOf(file string) uint64 {
+	info, err := os.Stat(file)
+	if err != nil {
+		return 0
+	}
+	return uint64(info.Size())
 }
 
 // lockAll proves for every bucket that it can be restored, before the first one is closed.
@@ -577,7 +588,7 @@ func (p *program) showRestoration(format string, r *restoration) error {
 		}
 		rows = append(rows, []string{s.Bucket, s.Action, strconv.FormatUint(s.Messages, 10), replaced, loaded})
 	}
-	if err := newTable(p.out, "BUCKET", "ACTION", "MESSAGES", "REPLACED", "LOADED").print(rows); err != nil {
+	if err := p.table("BUCKET", "ACTION", "MESSAGES", "REPLACED", "LOADED").print(rows); err != nil {
 		return err
 	}
 	if r.DryRun {

@@ -107,34 +107,59 @@ func (p *program) showStatus(format string, services []serviceStatus) error {
 	if format == formatJSON || format == formatYAML {
 		return encode(p.out, format, map[string]any{"ready": allReady(services), "services": services})
 	}
-	header := []string{"SERVICE", "INSTANCE", "STATE", "READY", "LEASE", "SOURCES", "VERSION"}
-	if format == formatWide {
-		header = append(header, "EPOCH", "UP", "ENTRIES", "SET ASIDE")
+	columns := len(statusHeader)
+	if format != formatWide {
+		columns = statusNarrow
 	}
 	var rows [][]string
+	for _, s := range services {
+		for _, it := range replicaItems(s) {
+			rows = append(rows, it.row[:columns])
+		}
+	}
+	if err := p.table(statusHeader[:columns]...).print(rows); err != nil {
+		return err
+	}
+	for _, n := range statusNotes(services) {
+		if _, err := fmt.Fprintln(p.out, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// statusHeader is that of "wide"; a table shows the first columns.
+var statusHeader = []string{"SERVICE", "INSTANCE", "STATE", "READY", "LEASE", "SOURCES", "VERSION", "EPOCH", "UP", "ENTRIES", "SET ASIDE"}
+
+const statusNarrow = 7
+
+// replicaItems are the rows of a service: one when it is silent.
+func replicaItems(s serviceStatus) []item {
+	if len(s.Replicas) == 0 {
+		silent := map[string]any{"service": s.Service, "silent": true}
+		return []item{{name: s.Service, value: silent, row: pad([]string{s.Service, "-", "silent", "false"}, len(statusHeader))}}
+	}
+	return items(s.Replicas, func(h fleet.Health) item { return item{name: h.Instance, value: h, row: healthRow(h)} })
+}
+
+// statusNotes say what is wrong and what to do, in lines that are safe to show.
+func statusNotes(services []serviceStatus) []string {
 	var notes []string
 	for _, s := range services {
 		if len(s.Replicas) == 0 {
-			rows = append(rows, pad([]string{s.Service, "-", "silent", "false"}, len(header)))
 			notes = append(notes, s.Service+" does not answer: is it running, and connected to the same NATS account?")
 		}
 		if len(s.Replicas) > 0 && !s.acts() {
 			notes = append(notes, s.Service+": nobody acts: no replica here holds the lease; that of a replica which was killed ends by itself, after 10 s by default")
 		}
 		for _, h := range s.Replicas {
-			rows = append(rows, healthRow(h)[:len(header)])
 			notes = append(notes, healthNotes(h)...)
 		}
 	}
-	if err := newTable(p.out, header...).print(rows); err != nil {
-		return err
+	for i := range notes {
+		notes[i] = printable(notes[i])
 	}
-	for _, n := range notes {
-		if _, err := fmt.Fprintln(p.out, printable(n)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return notes
 }
 
 func pad(row []string, n int) []string {
@@ -152,7 +177,7 @@ func healthRow(h fleet.Health) []string {
 	}
 	lease, epoch := leaseText(h)
 	return []string{
-		h.Service, h.Instance, string(h.State), fmt.Sprint(h.Ready), lease, sourcesText(h.Sources), h.Version,
+		h.Service, h.Instance, string(h.State), fmt.Sprint(h.Ready), lease, sourcesText(h.Sources), dash(h.Version),
 		epoch, h.AsOf.Sub(h.StartedAt).Round(time.Second).String(), fmt.Sprint(entries), fmt.Sprint(aside),
 	}
 }

@@ -151,12 +151,21 @@ func quietTime(c *cli.Context, down bool) (quiet time.Duration, why string) {
 
 func (p *program) release(c *cli.Context, client cluster.Client, format string, done uninstalled) (err error) {
 	quiet, why := quietTime(c, done.ScaledDown != "")
+	shown := p.progress("finalizers", "resources released", 0)
 	done.Resources, err = cluster.ReleaseFinalizers(c.Context, client, done.Namespace, cluster.Options{
-		Quiet: quiet, Progress: p.releasing(),
+		Quiet: quiet,
+		Progress: func(rs []cluster.Released) {
+			var n uint64
+			if n, shown.total = released(rs); n < shown.total {
+				shown.at(n)
+			}
+		},
 		Waiting: func() {
+			shown.end()
 			fmt.Fprintf(p.err, "watching for %s whether finalizers come back: %s\n", quiet, why)
 		},
 	})
+	shown.end()
 	if err := p.showUninstalled(format, done); err != nil {
 		return err
 	}
@@ -169,20 +178,13 @@ func (p *program) release(c *cli.Context, client cluster.Client, format string, 
 	return err
 }
 
-// releasing shows progress once in a second.
-func (p *program) releasing() func([]cluster.Released) {
-	shown := time.Now()
-	return func(rs []cluster.Released) {
-		if time.Since(shown) < time.Second {
-			return
-		}
-		shown = time.Now()
-		for _, r := range rs {
-			if r.Left > 0 {
-				fmt.Fprintf(p.err, "%s: %d released, %d left\n", r.Resource, r.Released, r.Left)
-			}
-		}
+// released sums up what is done: how many resources are released, of how many that had to be.
+func released(rs []cluster.Released) (done, all uint64) {
+	for _, r := range rs {
+		done += uint64(r.Released)
+		all += uint64(r.Released + r.Left)
 	}
+	return done, all
 }
 
 func (p *program) showUninstalled(format string, done uninstalled) error {
@@ -200,5 +202,5 @@ func (p *program) showUninstalled(format string, done uninstalled) error {
 		}
 		rows = append(rows, []string{r.Resource, strconv.Itoa(r.Found), strconv.Itoa(r.Released), strconv.Itoa(r.Left), dash(note)})
 	}
-	return newTable(p.out, "RESOURCE", "FOUND", "RELEASED", "LEFT", "NOTE").print(rows)
+	return p.table("RESOURCE", "FOUND", "RELEASED", "LEFT", "NOTE").print(rows)
 }
