@@ -55,6 +55,7 @@ func (p *program) app() *cli.App {
 			p.planCommand(),
 			p.statusCommand(),
 			p.doctorCommand(),
+			p.holdCommand(),
 			p.backupCommand(),
 			p.restoreCommand(),
 			p.crdsCommand(),
