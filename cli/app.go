@@ -56,6 +56,7 @@ func (p *program) app() *cli.App {
 			p.statusCommand(),
 			p.doctorCommand(),
 			p.holdCommand(),
+			p.devicesCommand(),
 			p.backupCommand(),
 			p.restoreCommand(),
 			p.crdsCommand(),
