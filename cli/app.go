@@ -63,6 +63,7 @@ func (p *program) app() *cli.App {
 			p.uninstallCommand(),
 			p.dashboardCommand(),
 			p.devCommand(),
+			p.simCommand(),
 			p.versionCommand(),
 		},
 		Before:                    p.begin,
