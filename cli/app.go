@@ -64,6 +64,8 @@ func (p *program) app() *cli.App {
 			p.dashboardCommand(),
 			p.devCommand(),
 			p.simCommand(),
+			p.completionCommand(),
+			p.completeCommand(),
 			p.versionCommand(),
 		},
 		Before:                    p.begin,
