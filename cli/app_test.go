@@ -103,6 +103,7 @@ type operator struct {
 	nc      *nats.Conn
 	devices []fleet.DeviceView
 	state   atomic.Value // the fleet.State of the services
+	ahead   atomic.Int64 // of their clocks: a time.Duration
 }
 
 func startOperator(t *testing.T) (*operator, string) {
@@ -128,6 +129,7 @@ func (o *operator) serve(service string, ready bool, more func(*rpc.Server)) {
 	err = rpc.Handle(s, fleet.HealthEndpoint(service), func(context.Context, struct{}) (fleet.Health, error) {
 		h := fleet.Health{
 			Service: service, Instance: service + "-1", State: o.state.Load().(fleet.State), Ready: ready,
+			AsOf:    time.Now().Add(time.Duration(o.ahead.Load())),
 			Reasons: []fleet.Reason{}, Lease: &fleet.LeaseHealth{Held: true, Epoch: 7},
 			Sources: []fleet.Source{{Name: "desired-state", Synced: ready, Done: 1, Total: 2, Reason: "reading"}},
 		}

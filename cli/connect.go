@@ -40,7 +40,9 @@ func (p *program) connect(c *cli.Context, more ...nats.Option) (*nats.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	opts := []nats.Option{nats.Name("fleet " + service.BuildVersion()), nats.Timeout(c.Duration("timeout")), nats.MaxReconnects(-1)}
+	opts := []nats.Option{
+		nats.Name("fleet " + service.BuildVersion()), nats.Timeout(c.Duration("timeout")), nats.MaxReconnects(-1), nats.ErrorHandler(p.refused),
+	}
 	nc, err := s.dial(append(opts, more...)...)
 	switch {
 	case err == nil:
@@ -51,6 +53,13 @@ func (p *program) connect(c *cli.Context, more ...nats.Option) (*nats.Conn, erro
 		return nil, fmt.Errorf("connect to %s: %w", s, err)
 	}
 	return nil, fmt.Errorf("connect to %s: %w; is the stack running ('fleet dev')? choose another server with --nats-url or --nats-context", s, err)
+}
+
+// refused says what the server does not allow: it does so beside the answers, and what was asked would only seem slow.
+func (p *program) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		fmt.Fprintf(p.err, "fleet: the NATS server does not allow this connection to do so: %s\n", printable(err.Error()))
+	}
 }
 
 func (s server) dial(opts ...nats.Option) (*nats.Conn, error) {

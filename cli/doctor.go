@@ -2,15 +2,18 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/urfave/cli/v2"
 
 	"harmony.dev/cli/doctor"
 	"harmony.dev/fleet/kv"
+	"harmony.dev/fleet/service"
 )
 
-const doctorText = `Asks every replica of the services how it is, reads every bucket to its end, and says of each thing that is wrong
+var doctorText = `Asks every replica of the services how it is, reads every bucket to its end, and says of each thing that is wrong
 where it is, why, and how it is mended: with a command to paste wherever there is one. It changes nothing itself.
 The commands use nats and kubectl; one that removes an entry leaves a newer one under the same key alone.
 
@@ -20,8 +23,7 @@ As JSON or YAML:
 
   {"healthy": false,
    "findings": [{
-     "kind":     one of ServiceSilent, NotReady, NoLeaseHolder, VersionSkew, Held, BucketMissing, BucketRestoring,
-                 BucketUnreadable, BucketConfig, IllegalKey, MalformedValue, ForeignWrite, SetAside, Orphan
+     "kind":     one of ` + kindsText + `
      "what":     what is wrong
      "service", "instance", "bucket", "key", "revision", "device":  where; what does not apply is left out
      "why":      the cause
@@ -31,6 +33,22 @@ As JSON or YAML:
 
 To run all commands that remove illegal keys:
   fleet doctor --limit 0 -o json | jq -r '.findings[] | select(.kind == "IllegalKey") | .command // empty' | bash`
+
+// kindsText lists the kinds of findings, some to a line.
+var kindsText = func() string {
+	var b strings.Builder
+	for i, k := range doctor.Kinds() {
+		switch {
+		case i == 0:
+		case i%5 == 0:
+			b.WriteString(",\n                 ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(k))
+	}
+	return b.String()
+}()
 
 func (p *program) doctorCommand() *cli.Command {
 	return &cli.Command{
@@ -42,6 +60,7 @@ func (p *program) doctorCommand() *cli.Command {
 			&cli.DurationFlag{Name: "wait", Value: time.Second, Usage: "how long to gather the answers of the replicas"},
 			&cli.DurationFlag{Name: "within", Value: time.Minute, Usage: "how long reading the buckets may take"},
 			&cli.DurationFlag{Name: "grace", Value: time.Minute, Usage: "how old a key of an unknown device must be to be shown: a new device is registered in a moment"},
+			&cli.DurationFlag{Name: "skew", Value: time.Minute, Usage: "how wrong the clock of a service or a device may be; 0: any"},
 			&cli.IntFlag{Name: "limit", Value: 20, Usage: "how many findings of one kind to list for each bucket; 0: all"},
 		},
 		OnUsageError: wrongFlag,
@@ -57,30 +76,27 @@ func (p *program) doctor(c *cli.Context) error {
 	switch {
 	case c.NArg() > 0:
 		return usagef("'fleet doctor' takes no argument, got %q", c.Args().First())
-	case c.Duration("wait") <= 0 || c.Duration("within") <= 0 || c.Duration("grace") < 0 || c.Int("limit") < 0:
-		return usagef("--wait and --within must be positive, --grace and --limit not negative")
+	case c.Duration("wait") <= 0 || c.Duration("within") <= 0:
+		return usagef("--wait and --within must be positive")
+	case c.Duration("grace") < 0 || c.Duration("skew") < 0 || c.Int("limit") < 0:
+		return usagef("--grace, --skew and --limit must not be negative")
 	}
 	at, err := p.server(c)
 	if err != nil {
 		return err
 	}
-	nc, err := p.connect(c)
+	refused := &refusals{}
+	nc, err := p.connect(c, nats.ErrorHandler(refused.note))
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	services, err := gatherHealth(c.Context, nc, c.Duration("wait"))
-	if c.Err() != nil {
-		return errStopped
-	}
-	if err != nil {
-		return err
-	}
 	e := &examination{
-		nc: nc, within: c.Duration("within"),
-		exam: doctor.NewExam(doctor.Shell{NATS: natsFlags(at), Fleet: fleetOf(services)}, c.Duration("grace"), removal),
+		p: p, nc: nc, refused: refused, within: c.Duration("within"),
+		exam: doctor.NewExam(doctor.Shell{NATS: natsFlags(at)}, c.Duration("grace"), removal),
 	}
-	if err := e.run(c.Context, services); err != nil {
+	e.exam.Skew, e.exam.Version = c.Duration("skew"), service.BuildVersion()
+	if err := e.run(c.Context, c.Duration("wait")); err != nil {
 		return err
 	}
 	report := doctor.NewReport(e.exam.Found(), c.Int("limit"))

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/decode"
@@ -14,7 +15,8 @@ type Entry struct {
 	Key      string
 	Revision uint64
 	Value    []byte
-	Own      bool // it carries an epoch: a service wrote it under its lease
+	Own      bool      // it carries an epoch: a service wrote it under its lease
+	Stored   time.Time // the server's stamp
 }
 
 // Judge says what is wrong with an entry: its kind is empty when nothing is.

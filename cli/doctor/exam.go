@@ -15,6 +15,10 @@ type Exam struct {
 	Remove func(bucket, key string, revision uint64) (Request, error)
 	// Grace is how old a key of an unknown device has to be: one that has just begun is registered in a moment.
 	Grace time.Duration
+	// Skew is how wrong a clock may be; 0: that is not judged.
+	Skew time.Duration
+	// Version is that of the command which asks.
+	Version string
 
 	found   []Finding
 	entries map[place]Finding   // what is wrong with entries; a later message of a key replaces it
@@ -24,6 +28,7 @@ type Exam struct {
 	synced  bool                // the mirror says that it is whole
 	known   bool                // devices is complete
 	hold    *fleet.Hold
+	skews   map[string]time.Duration // of devices whose clocks are wrong
 }
 
 type place struct{ bucket, key string }
@@ -37,7 +42,7 @@ type told struct {
 func NewExam(sh Shell, grace time.Duration, remove func(bucket, key string, revision uint64) (Request, error)) *Exam {
 	return &Exam{
 		Shell: sh, Remove: remove, Grace: grace, entries: map[place]Finding{},
-		told: map[place]told{}, now: map[place]uint64{}, devices: map[string]struct{}{},
+		told: map[place]told{}, now: map[place]uint64{}, devices: map[string]struct{}{}, skews: map[string]time.Duration{},
 	}
 }
 
@@ -49,6 +54,9 @@ func (x *Exam) Gone(bucket, key string) {
 	delete(x.now, place{bucket, key})
 	if k, err := fleet.ParseResourceKey(key); err == nil && bucket == fleet.BucketResources && k.Device != "" {
 		delete(x.devices, string(k.Device))
+	}
+	if d, err := fleet.ParseHeartbeatKey(key); err == nil && bucket == fleet.BucketDeviceHeartbeat {
+		delete(x.skews, string(d))
 	}
 	if bucket == fleet.BucketDesiredState && key == fleet.KeyHold {
 		x.hold = nil
@@ -77,6 +85,8 @@ func (x *Exam) Entry(e Entry, age time.Duration) {
 // note remembers what other findings need.
 func (x *Exam) note(e Entry, bad error) {
 	switch {
+	case e.Bucket == fleet.BucketDeviceHeartbeat:
+		x.clock(e)
 	case e.Bucket == fleet.BucketDesiredState && e.Key == fleet.KeyHold:
 		x.hold = nil
 		if h, err := fleet.DecodeHold(e.Value); err == nil && bad == nil && !h.Approved {
@@ -172,6 +182,9 @@ func (x *Exam) Found() []Finding {
 	for _, f := range x.entries {
 		all = append(all, f)
 	}
+	if len(x.skews) > 0 {
+		all = append(all, x.deviceClocks())
+	}
 	if x.hold != nil {
 		all = append(all, x.held(*x.hold))
 	}
@@ -191,10 +204,9 @@ func (x *Exam) Found() []Finding {
 func (x *Exam) held(h fleet.Hold) Finding {
 	return Finding{
 		Kind: Held, Service: fleet.ServiceReconciler, Bucket: fleet.BucketDesiredState, Key: fleet.KeyHold,
-		What: "the brake holds deletes back until a person approves them",
-		Why:  fmt.Sprintf("%d deletes of %d keys look like lost truth", h.Deletes, h.Keys),
-		Mend: "look at them first: " + x.Shell.request(Request{Subject: fleet.PlanShow.Subject, Body: []byte("{}")}) +
-			"; if they are meant, approve them with the command; if not, bring the resources back, and they are released",
+		What:    "the brake holds deletes back until a person approves them",
+		Why:     fmt.Sprintf("%d deletes of %d keys look like lost truth", h.Deletes, h.Keys),
+		Mend:    "look at them first: fleet hold show; if they are meant, approve them with the command (fleet hold approve asks before it does); if not, bring the resources back, and they are released",
 		Command: x.Shell.request(Request{Subject: fleet.HoldApprove.Subject, Body: fmt.Appendf(nil, `{"id":%s}`, jsonText(h.ID))}),
 	}
 }

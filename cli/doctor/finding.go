@@ -10,10 +10,14 @@ type Kind string
 
 // The kinds.
 const (
+	ServerTooOld     Kind = "ServerTooOld"     // the NATS server lacks what the operator needs
+	NoJetStream      Kind = "NoJetStream"      // there can be no bucket
+	PermissionDenied Kind = "PermissionDenied" // this connection may not look at something
 	ServiceSilent    Kind = "ServiceSilent"    // no replica answers
 	NotReady         Kind = "NotReady"         // a replica is not ready, or says that something is wrong
 	NoLeaseHolder    Kind = "NoLeaseHolder"    // no replica acts
-	VersionSkew      Kind = "VersionSkew"      // replicas or services are of different versions
+	VersionSkew      Kind = "VersionSkew"      // replicas, services or this command are of different versions
+	ClockSkew        Kind = "ClockSkew"        // a clock is wrong
 	Held             Kind = "Held"             // the brake keeps deletes back
 	BucketMissing    Kind = "BucketMissing"    // the bucket does not exist
 	BucketRestoring  Kind = "BucketRestoring"  // a restore of the bucket runs, or was killed
@@ -25,6 +29,14 @@ const (
 	Orphan           Kind = "Orphan"           // a key of a device that is not known
 	SetAside         Kind = "SetAside"         // a service set something aside that reading the buckets does not show
 )
+
+// Kinds lists them in the order in which a report has them.
+func Kinds() []Kind {
+	return []Kind{
+		ServerTooOld, NoJetStream, PermissionDenied, ServiceSilent, NotReady, NoLeaseHolder, VersionSkew, ClockSkew, Held,
+		BucketMissing, BucketRestoring, BucketUnreadable, BucketConfig, IllegalKey, MalformedValue, ForeignWrite, SetAside, Orphan,
+	}
+}
 
 // Finding is one thing that is wrong. Fields that do not apply are empty.
 type Finding struct {
@@ -81,8 +93,5 @@ func NewReport(found []Finding, limit int) Report {
 }
 
 func rank(k Kind) int {
-	return slices.Index([]Kind{
-		ServiceSilent, NotReady, NoLeaseHolder, VersionSkew, Held, BucketMissing, BucketRestoring, BucketUnreadable, BucketConfig,
-		IllegalKey, MalformedValue, ForeignWrite, SetAside, Orphan,
-	}, k)
+	return slices.Index(Kinds(), k)
 }

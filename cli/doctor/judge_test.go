@@ -1,6 +1,10 @@
 package doctor
 
 import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,5 +157,115 @@ func TestNewReport_ListsSomeAndCountsTheRest(t *testing.T) {
 	}
 	if r := NewReport(nil, 2); !r.Healthy || r.Findings == nil {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestExam_DeviceClocksAreOneFindingThatNamesTheWorst(t *testing.T) {
+	stored := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	beat := func(device string, ahead time.Duration) Entry {
+		value := fmt.Sprintf(`{"at":%q}`, stored.Add(ahead).Format(time.RFC3339))
+		return Entry{Bucket: fleet.BucketDeviceHeartbeat, Key: "heartbeat." + device, Value: []byte(value), Stored: stored}
+	}
+	for name, c := range map[string]struct {
+		entries []Entry
+		skew    time.Duration
+		want    string
+	}{
+		"well":                    {[]Entry{beat("a", 59*time.Second), beat("b", -time.Minute)}, time.Minute, ""},
+		"one ahead":               {[]Entry{beat("a", 61*time.Second)}, time.Minute, "a by +1m1s"},
+		"the worst first":         {[]Entry{beat("a", 2*time.Minute), beat("b", -3*time.Hour)}, time.Minute, "b by -3h0m0s, a by +2m0s"},
+		"any clock may be wrong":  {[]Entry{beat("a", time.Hour)}, 0, ""},
+		"a later one counts":      {[]Entry{beat("a", time.Hour), beat("a", 0)}, time.Minute, ""},
+		"one that says no time":   {[]Entry{{Bucket: fleet.BucketDeviceHeartbeat, Key: "heartbeat.a", Value: []byte(`{}`), Stored: stored}}, time.Minute, ""},
+		"one whose stamp is lost": {[]Entry{{Bucket: fleet.BucketDeviceHeartbeat, Key: "heartbeat.a", Value: []byte(`{"at":"2001-01-01T00:00:00Z"}`)}}, time.Minute, ""},
+		"the year 1":              {[]Entry{{Bucket: fleet.BucketDeviceHeartbeat, Key: "heartbeat.a", Value: []byte(`{"at":"0001-01-01T00:00:00Z"}`), Stored: stored}}, time.Minute, "a by -2562047h47m16s"},
+	} {
+		x := newExam()
+		x.Skew = c.skew
+		for _, e := range c.entries {
+			x.Entry(e, 0)
+		}
+		got := x.Found()
+		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || got[0].Kind != ClockSkew || !strings.HasSuffix(got[0].Why, c.want)) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	x := newExam()
+	x.Skew = time.Minute
+	for i := range 37 {
+		x.Entry(beat(fmt.Sprintf("pi-%02d", i), time.Duration(i+2)*time.Minute), 0)
+	}
+	x.Gone(fleet.BucketDeviceHeartbeat, "heartbeat.pi-00")
+	got := x.Found()
+	if len(got) != 1 || !strings.HasPrefix(got[0].What, "36 devices") || strings.Count(got[0].Why, "pi-") != 10 || !strings.HasSuffix(got[0].Why, "and 26 more") || got[0].Device != "pi-36" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestExam_ClocksOfServicesAreJudgedByTheServers(t *testing.T) {
+	asked := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for said, want := range map[time.Duration]string{
+		0: "", time.Second: "", -59 * time.Second: "", 61 * time.Second: "", // one of them passed while the answers came
+		-61 * time.Second: "-1m1s", 5 * time.Minute: "+4m59s",
+	} {
+		x := newExam()
+		x.Skew = time.Minute
+		h := fleet.Health{Service: "fleet-patcher", Instance: "p-1", AsOf: asked.Add(said)}
+		x.Clocks([]Service{{Name: "fleet-patcher", Replicas: []fleet.Health{h}}}, asked, asked.Add(time.Second))
+		got := x.Found()
+		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || got[0].Kind != ClockSkew || got[0].Instance != "p-1" || !strings.HasSuffix(got[0].Why, want)) {
+			t.Errorf("%s: %+v", said, got)
+		}
+	}
+}
+
+func TestExam_VersionOfTheCommand(t *testing.T) {
+	for _, c := range []struct{ ours, theirs, want string }{
+		{"v1.2.3", "v1.2.3", ""},
+		{"devel", "v1.2.3", ""},
+		{"v1.2.3", "", ""},
+		{"", "v1.2.3", ""},
+		{"v1.2.3", "v1.10.0", "older than"},
+		{"v2.0.0", "v1.10.9-4-gabc", "newer than"},
+		{"v1.2.3-1-gabc", "v1.2.3", "of another version than"},
+		{"0eef34f", "99b7b85", "of another version than"},
+		{"v1.2", "v1.2.0", "of another version than"},
+	} {
+		x := newExam()
+		x.Version = c.ours
+		health := fleet.Health{Service: "fleet-patcher", Version: c.theirs, State: fleet.StateReady, Ready: true}
+		x.Services([]Service{{Name: "fleet-patcher", Replicas: []fleet.Health{health, health}}})
+		got := x.Found()
+		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || got[0].Kind != VersionSkew || got[0].What != "this command is "+c.want+" the services") {
+			t.Errorf("%q beside %q: %+v", c.ours, c.theirs, got)
+		}
+	}
+}
+
+func TestExam_WhatIsRefusedSaysWhatToGrant(t *testing.T) {
+	x := newExam()
+	x.Services([]Service{{Name: "fleet-patcher", Refused: []string{"fleet.v1.patcher.health"}}})
+	x.Refused(Refusal{Bucket: fleet.BucketDeviceInfo, Publish: []string{"$JS.API.STREAM.INFO.KV_device-info"}})
+	x.Refused(Refusal{Subscribe: []string{"_INBOX.x.*"}})
+	got := x.Found()
+	if len(got) != 3 {
+		t.Fatalf("%+v", got)
+	}
+	for i, want := range []string{"publish to fleet.v1.patcher.health", "$JS.API.CONSUMER.MSG.NEXT.KV_device-info.>", "subscribe to _INBOX.x.*"} {
+		if got[i].Kind != PermissionDenied || !strings.Contains(got[i].Mend, want) {
+			t.Errorf("%+v, want %q", got[i], want)
+		}
+	}
+}
+
+func TestKinds_HasEachKindOfThePackage(t *testing.T) {
+	src, err := os.ReadFile("finding.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`Kind = "(\w+)"`).FindAllStringSubmatch(string(src), -1) {
+		if !slices.Contains(Kinds(), Kind(m[1])) {
+			t.Errorf("Kinds lacks %s", m[1])
+		}
 	}
 }

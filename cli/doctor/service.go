@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"harmony.dev/fleet"
 )
@@ -12,29 +11,25 @@ import (
 type Service struct {
 	Name     string
 	Replicas []fleet.Health
+	Refused  []string // the subjects to which it could not be asked
 }
 
 // Services takes in what the services say of themselves.
 func (x *Exam) Services(all []Service) {
-	versions := map[string]bool{}
-	var who []string
 	for _, s := range all {
 		x.service(s)
 		for _, h := range s.Replicas {
-			versions[h.Version] = true
-			who = append(who, fmt.Sprintf("%s is %s", h.Instance, h.Version))
 			x.replica(h)
 		}
 	}
-	if len(versions) > 1 {
-		x.add(Finding{
-			Kind: VersionSkew, What: "not all replicas are of one version", Why: strings.Join(who, ", "),
-			Mend: "let the update end, or bring the services to one of " + strings.Join(sorted(versions), ", "),
-		})
-	}
+	x.versions(all)
 }
 
 func (x *Exam) service(s Service) {
+	if len(s.Replicas) == 0 && len(s.Refused) > 0 {
+		x.Refused(Refusal{Service: s.Name, Publish: s.Refused})
+		return
+	}
 	if len(s.Replicas) == 0 {
 		x.add(Finding{
 			Kind: ServiceSilent, Service: s.Name, What: s.Name + " does not answer", Why: "no replica answered in time",

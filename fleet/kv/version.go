@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/nats-io/nats.go"
 )
 
 // The oldest NATS server that has all the package relies on: atomic batches whose checks are known to
@@ -12,6 +14,9 @@ const (
 	minMajor = 2
 	minMinor = 14
 )
+
+// CheckServer returns [ErrServerTooOld], in words, when the server of a connection is too old for the package.
+func CheckServer(nc *nats.Conn) error { return checkVersion(nc.ConnectedServerVersion()) }
 
 // checkVersion returns ErrServerTooOld, in words, for a server before 2.14. A version that cannot be
 // read passes: the comparison of the stream's configuration finds what is missing.
