@@ -18,7 +18,7 @@ const (
 )
 
 func colourFlag() cli.Flag {
-	return choose("color", "", "colours of states: auto (on a terminal, unless $NO_COLOR is set) or", colourAuto, colourAlways, colourNever)
+	return choose("color", "", "colour states (auto: on a terminal, unless $NO_COLOR is set):", colourAuto, colourAlways, colourNever)
 }
 
 // useColours decides whether what is printed to out has colours. NO_COLOR: https://no-color.org.

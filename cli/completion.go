@@ -2,7 +2,6 @@ package main
 
 import (
 	_ "embed"
-	"fmt"
 	"io"
 	"strings"
 
@@ -16,7 +15,7 @@ var (
 	//go:embed completion/fleet.zsh
 	zshScript string
 	//go:embed completion/fleet.fish
-	fishScript string // beside what the library knows: commands and flags, with what they are for
+	fishScript string // the library's own would leave no room for values of flags
 )
 
 const completionText = `Prints a script for the shell. For the shell that runs now:
@@ -52,11 +51,7 @@ func (p *program) completion(c *cli.Context) error {
 	case "zsh":
 		script = zshScript
 	case "fish":
-		known, err := c.App.ToFishCompletion()
-		if err != nil {
-			return fmt.Errorf("make the script: %w", err)
-		}
-		script = known + fishScript
+		script = fishScript
 	default:
 		return usagef("unknown shell %q: there are %s", shell, enumerated(shells))
 	}

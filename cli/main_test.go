@@ -1,11 +1,10 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"harmony.dev/fleet/fleettest/kubetest"
 )
@@ -13,12 +12,14 @@ import (
 // asCommand makes a process of the test binary the command itself.
 const asCommand = "FLEET_TEST_AS_COMMAND"
 
+// tests ends what they share.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int { return kubetest.Main(t.m) }
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		code := run(ctx, os.Args, os.Getenv, os.Stdout, os.Stderr)
-		stop()
-		os.Exit(code)
+		main()
 	}
-	os.Exit(kubetest.Main(m))
+	testscript.Main(tests{m}, map[string]func(){"fleet": main})
 }

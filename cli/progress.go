@@ -67,6 +67,7 @@ func (g *progress) newBar() *progressbar.ProgressBar {
 	return progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(g.out), progressbar.OptionSetDescription(g.label), progressbar.OptionShowCount(),
 		progressbar.OptionSetItsString(g.unit), progressbar.OptionShowIts(), progressbar.OptionFullWidth(),
+		progressbar.OptionSetSpinnerChangeInterval(0), // it would move by itself, in a goroutine that outlives it
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(false),
 	)
 }

@@ -1,5 +1,4 @@
-
-# Names, and values of flags.
+# Completion of fleet for fish. Load it with:  fleet completion fish | source
 function __fleet_complete
 	set -l words (commandline -opc) (commandline -ct)
 	for candidate in ($words[1] __complete $words[2..-1] 2>/dev/null)
