@@ -59,7 +59,8 @@ type forgotten struct {
 	LastSeen *time.Time        `json:"lastSeen,omitempty"` // before
 	Gone     bool              `json:"gone"`               // the resource is no longer there
 
-	resource cluster.Resource // without a name: there is none
+	registered bool             // the operator knows of a resource
+	resource   cluster.Resource // without a name: there is none
 }
 
 func (p *program) forget(c *cli.Context) error {
@@ -145,7 +146,7 @@ func lookAt(c *cli.Context, nc *nats.Conn, names []string) ([]*forgotten, error)
 		got, err := askDevice(c, nc, name)
 		switch {
 		case err == nil:
-			d.State, d.LastSeen = got.State, got.LastSeen
+			d.State, d.LastSeen, d.registered = got.State, got.LastSeen, got.Registered
 		case fleet.CodeOf(err) == fleet.CodeNotFound:
 		case !c.Bool("force"):
 			return nil, fmt.Errorf("it is not known whether device %s is alive: %w; nothing was deleted; --force deletes it all the same", name, err)
@@ -193,7 +194,8 @@ func forgetQuestion(namespace string, all []*forgotten) string {
 	return fmt.Sprintf("Delete %d Device(s) of namespace %s, with all that they were to run and have reported: %s.", len(all), namespace, few(parts))
 }
 
-// findAll finds the resources. A device that is unknown to all is an error: it is a name that was misspelt.
+// findAll finds the resources. A device that is unknown to all is an error: it is a name that was misspelt; so is one that the
+// operator knows to have a resource, and has none: it looks into another namespace, or cluster.
 func findAll(ctx context.Context, client cluster.Client, namespace string, all []*forgotten) error {
 	for _, d := range all {
 		resource, found, err := cluster.FindDevice(ctx, client, namespace, d.Name)
@@ -202,6 +204,8 @@ func findAll(ctx context.Context, client cluster.Client, namespace string, all [
 			return fmt.Errorf("%w: nothing was deleted", err)
 		case !found && d.State == "":
 			return fmt.Errorf("there is no device %s in namespace %s, and the operator knows of none: nothing was deleted", d.Name, namespace)
+		case !found && d.registered:
+			return fmt.Errorf("there is no device %s in namespace %s, though the operator has its resource: is that the namespace, and the kubeconfig, of this fleet? nothing was deleted", d.Name, namespace)
 		}
 		d.resource = resource
 	}
