@@ -42,7 +42,7 @@ func (p *program) devicesCommand() *cli.Command {
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "the fleet: a Kubernetes namespace; default: the fleet that the services run"},
 				&cli.BoolFlag{Name: "force", Usage: "also devices that are Fresh, or of which the operator cannot say so"},
-				&cli.BoolFlag{Name: "wait", Value: true, Usage: "wait until they are gone"},
+				&cli.BoolFlag{Name: "wait", Value: true, Usage: "wait until they are gone; --wait=false: do not"},
 				&cli.DurationFlag{Name: "within", Value: time.Minute, Usage: "how long to wait"},
 				kubeconfigFlag(), yesFlag(), outputFlag(formatName),
 			},
@@ -61,6 +61,11 @@ type forgotten struct {
 
 	registered bool             // the operator knows of a resource
 	resource   cluster.Resource // without a name: there is none
+}
+
+// forgottenDocument is what was done, as JSON.
+type forgottenDocument struct {
+	Devices []*forgotten `json:"devices"`
 }
 
 func (p *program) forget(c *cli.Context) error {
@@ -257,7 +262,7 @@ func (p *program) awaitForgotten(c *cli.Context, client cluster.Client, namespac
 func (p *program) showForgotten(format string, all []*forgotten) error {
 	switch format {
 	case formatJSON, formatYAML:
-		return encode(p.out, format, map[string]any{"devices": append([]*forgotten{}, all...)})
+		return encode(p.out, format, forgottenDocument{Devices: append([]*forgotten{}, all...)})
 	case formatName:
 		return p.showNames(deviceListing(fleet.DevicesListRequest{}), items(all, func(d *forgotten) item { return item{name: d.Name} }))
 	}

@@ -35,6 +35,12 @@ type serviceStatus struct {
 	Replicas []fleet.Health `json:"replicas"`
 }
 
+// statusDocument is the status as JSON.
+type statusDocument struct {
+	Ready    bool            `json:"ready"`
+	Services []serviceStatus `json:"services"`
+}
+
 // acts reports whether a replica holds the lease.
 func (s serviceStatus) acts() bool {
 	return slices.ContainsFunc(s.Replicas, func(h fleet.Health) bool { return h.Lease == nil || h.Lease.Held })
@@ -74,6 +80,7 @@ func gatherHealth(ctx context.Context, nc *nats.Conn, wait time.Duration) ([]ser
 	for i, name := range names {
 		go func() {
 			hs, err := rpc.CallEvery[struct{}, fleet.Health](ctx, nc, fleet.HealthEndpoint(name), struct{}{}, wait)
+			hs = append([]fleet.Health{}, hs...) // "[]" as JSON when it is silent
 			slices.SortFunc(hs, func(a, b fleet.Health) int { return cmp.Compare(a.Instance, b.Instance) })
 			out[i] = serviceStatus{Service: name, Replicas: hs}
 			errs <- err
@@ -105,7 +112,7 @@ func allReady(services []serviceStatus) bool {
 
 func (p *program) showStatus(format string, services []serviceStatus) error {
 	if format == formatJSON || format == formatYAML {
-		return encode(p.out, format, map[string]any{"ready": allReady(services), "services": services})
+		return encode(p.out, format, statusDocument{Ready: allReady(services), Services: services})
 	}
 	columns := len(statusHeader)
 	if format != formatWide {
