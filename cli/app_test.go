@@ -49,7 +49,7 @@ func TestRun_WrongCommandLinesEndWithTwoAndNameWhatIsWrong(t *testing.T) {
 		{"version -o toml", `unknown output "toml"`},
 		{"doctor now", `got "now"`},
 		{"doctor -o toml", `unknown output "toml"`},
-		{"doctor --limit=-1", "--grace and --limit"},
+		{"doctor --limit=-1", "--skew and --limit"},
 		{"doctor --within 0s", "must be positive"},
 		{"backup", "say which folder"},
 		{"backup a b", `got "b" too`},

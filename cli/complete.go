@@ -192,7 +192,7 @@ func kindsThenNames(l line, more ...string) source {
 
 // asking connects as the command line that is being typed would. It returns nothing when that does not work: a person who
 // types wants no message.
-func (p *program) asking(ctx context.Context, q query, f func(*nats.Conn) []string) []string {
+func (p *program) asking(q query, f func(*nats.Conn) []string) []string {
 	at, err := p.find(named{
 		context: given(q.global, "nats-context", "context"), url: given(q.global, "nats-url"), creds: given(q.global, "nats-creds"),
 	})
@@ -233,7 +233,7 @@ func justBefore(prefix string) string {
 }
 
 func deviceNames(ctx context.Context, p *program, q query) []string {
-	return p.asking(ctx, q, func(nc *nats.Conn) []string {
+	return p.asking(q, func(nc *nats.Conn) []string {
 		req := fleet.DevicesListRequest{Page: fleet.Page{Limit: fleet.MaxLimit, After: justBefore(q.partial)}}
 		got, _ := rpc.Call[fleet.DevicesListRequest, fleet.DevicesListResponse](ctx, nc, fleet.DevicesList, req)
 		var names []string
@@ -247,7 +247,7 @@ func deviceNames(ctx context.Context, p *program, q query) []string {
 }
 
 func deploymentNames(ctx context.Context, p *program, q query) []string {
-	return p.asking(ctx, q, func(nc *nats.Conn) []string {
+	return p.asking(q, func(nc *nats.Conn) []string {
 		req := fleet.DeploymentsListRequest{Page: fleet.Page{Limit: fleet.MaxLimit, After: justBefore(q.partial)}}
 		got, _ := rpc.Call[fleet.DeploymentsListRequest, fleet.DeploymentsListResponse](ctx, nc, fleet.DeploymentsList, req)
 		var names []string
@@ -259,7 +259,7 @@ func deploymentNames(ctx context.Context, p *program, q query) []string {
 }
 
 func holdIDs(ctx context.Context, p *program, q query) []string {
-	return p.asking(ctx, q, func(nc *nats.Conn) []string {
+	return p.asking(q, func(nc *nats.Conn) []string {
 		plan, err := rpc.Call[fleet.PlanShowRequest, fleet.PlanShowResponse](ctx, nc, fleet.PlanShow, fleet.PlanShowRequest{})
 		if err != nil || plan.Hold == nil {
 			return nil

@@ -23,6 +23,7 @@ const defaultServers = "the development stack beside, then the context that 'nat
 type server struct {
 	context, url, creds string
 	from                string // who says so: "--nats-url", "the development stack in .dev"
+	kubeconfig          string // of a development stack
 }
 
 // String names it for people, without secrets.
@@ -117,7 +118,7 @@ func (p *program) unnamed(creds string) (server, error) {
 		return server{}, err
 	}
 	if url := dev["FLEET_NATS_URL"]; url != "" {
-		return server{url: url, creds: cmp.Or(creds, dev["FLEET_NATS_CREDS"]), from: "the development stack in " + dir}, nil
+		return server{url: url, creds: cmp.Or(creds, dev["FLEET_NATS_CREDS"]), from: "the development stack in " + dir, kubeconfig: dev["KUBECONFIG"]}, nil
 	}
 	if context := p.selectedContext(); context != "" {
 		return server{context: context, creds: creds, from: "'nats context select'"}, nil

@@ -47,7 +47,25 @@ func kubeconfigFlag() cli.Flag {
 
 // cluster connects to the cluster that the command line means.
 func (p *program) cluster(c *cli.Context) (cluster.Client, error) {
-	client, err := cluster.Connect(c.String("kubeconfig"), p.getenv, "fleet/"+service.BuildVersion())
+	return p.clusterOf(c.String("kubeconfig"))
+}
+
+// clusterBeside is cluster for a command that goes to NATS, too: beside the NATS server of a development stack it is the API of
+// that stack, unless another is named.
+func (p *program) clusterBeside(c *cli.Context) (cluster.Client, error) {
+	at, err := p.server(c)
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := c.String("kubeconfig")
+	if kubeconfig == "" && p.getenv("KUBECONFIG") == "" {
+		kubeconfig = at.kubeconfig
+	}
+	return p.clusterOf(kubeconfig)
+}
+
+func (p *program) clusterOf(kubeconfig string) (cluster.Client, error) {
+	client, err := cluster.Connect(kubeconfig, p.getenv, "fleet/"+service.BuildVersion())
 	if errors.Is(err, cluster.ErrNoCluster) {
 		return nil, usagef("%v: name one with --kubeconfig FILE", err)
 	}

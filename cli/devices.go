@@ -59,7 +59,8 @@ type forgotten struct {
 	LastSeen *time.Time        `json:"lastSeen,omitempty"` // before
 	Gone     bool              `json:"gone"`               // the resource is no longer there
 
-	registered bool             // the operator knows of a resource
+	registered bool             // the operator knows of a resource …
+	uid        string           // … with this uid
 	resource   cluster.Resource // without a name: there is none
 }
 
@@ -77,7 +78,7 @@ func (p *program) forget(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := p.cluster(c)
+	client, err := p.clusterBeside(c)
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func lookAt(c *cli.Context, nc *nats.Conn, names []string) ([]*forgotten, error)
 		got, err := askDevice(c, nc, name)
 		switch {
 		case err == nil:
-			d.State, d.LastSeen, d.registered = got.State, got.LastSeen, got.Registered
+			d.State, d.LastSeen, d.registered, d.uid = got.State, got.LastSeen, got.Registered, got.UID
 		case fleet.CodeOf(err) == fleet.CodeNotFound:
 		case !c.Bool("force"):
 			return nil, fmt.Errorf("it is not known whether device %s is alive: %w; nothing was deleted; --force deletes it all the same", name, err)
@@ -209,6 +210,8 @@ func findAll(ctx context.Context, client cluster.Client, namespace string, all [
 			return fmt.Errorf("%w: nothing was deleted", err)
 		case !found && d.State == "":
 			return fmt.Errorf("there is no device %s in namespace %s, and the operator knows of none: nothing was deleted", d.Name, namespace)
+		case found && d.uid != "" && d.uid != string(resource.UID):
+			return fmt.Errorf("device %s in namespace %s is not the one that the operator has: is the kubeconfig that of this fleet's cluster? nothing was deleted; if it was made anew just now, try again", d.Name, namespace)
 		case !found && d.registered:
 			return fmt.Errorf("there is no device %s in namespace %s, though the operator has its resource: is that the namespace, and the kubeconfig, of this fleet? nothing was deleted", d.Name, namespace)
 		}

@@ -145,7 +145,7 @@ func (e *examination) clocks(server time.Time) {
 		return
 	}
 	e.timed = true
-	ahead := server.Sub(time.Now())
+	ahead := time.Until(server)
 	e.exam.Clocks(e.services, e.asked.Add(ahead), e.answered.Add(ahead))
 }
 

@@ -81,7 +81,7 @@ func (p *program) watch(c *cli.Context, nc *nats.Conn, format string, list listi
 	for first := true; ; first = false {
 		items, err := list.ask(c, nc, name)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // Ctrl-C is how a watch ends
+			return nil // Ctrl-C is how a watch ends
 		}
 		if err != nil && first {
 			return err
