@@ -54,6 +54,9 @@ var words = map[string]tone{
 	"true": good, "fresh": good, "ready": good, "running": good, "holds": good,
 	"stale": doubtful, "pending": doubtful, "neverseen": doubtful, "unknown": doubtful, "deleting": doubtful, "<gone>": doubtful,
 	"starting": doubtful, "replaying": doubtful, "converging": doubtful, "approved": doubtful,
+	"noreport": doubtful, "hashdiffers": doubtful, "unconfirmed": doubtful, "applying": doubtful, "removing": doubtful, "quarantined": doubtful,
+	"notregistered": doubtful, "devicedeleting": doubtful, "deploymentdeleting": doubtful,
+	"poisonreport": bad, "deviceinvalid": bad, "invalid": bad,
 	"false": bad, "failed": bad, "degraded": bad, "held": bad, "silent": bad, "nobody": bad,
 }
 
@@ -63,7 +66,7 @@ var counts = map[string]tone{"RUNNING": good, "FAILED": bad, "PENDING": doubtful
 // toneOf returns the tone of a cell by its column. What has none there is neutral, whatever it says: a name may be "failed".
 func toneOf(column, cell string) tone {
 	switch column {
-	case "READY", "STATE", "LEASE", "PHASE", "CLASS":
+	case "READY", "STATE", "LEASE", "PHASE", "CLASS", "VERDICT":
 		return words[strings.ToLower(cell)]
 	case "SOURCES":
 		if strings.Contains(cell, "(") { // some are being read

@@ -133,6 +133,8 @@ func valuesOf(f cli.Flag) source {
 		return deploymentNames
 	case "nats-context":
 		return contextNames
+	case "filename", "token-file", "address-file":
+		return among(files)
 	case "bucket":
 		return among(kept...)
 	case "log-format":
@@ -151,8 +153,12 @@ func arguments(l line) source {
 	}
 	first := len(l.positional) == 0
 	switch strings.Join(path, " ") {
-	case "get":
+	case "get", "describe", "explain":
 		return kindsThenNames(l)
+	case "plan":
+		if first {
+			return deploymentNames
+		}
 	case "watch":
 		return kindsThenNames(l, watchedStatus)
 	case "devices forget":

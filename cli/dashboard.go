@@ -70,7 +70,7 @@ func (p *program) dashboard(c *cli.Context) error {
 	cfg := p.dashboardConfig(nc)
 	cfg.Hosts = c.StringSlice("host")
 	if c.Bool("allow-actions") {
-		client, err := p.cluster(c)
+		client, err := p.clusterBeside(c)
 		if err != nil {
 			fmt.Fprintf(p.err, "devices cannot be forgotten from the dashboard: %v\n", err)
 		}

@@ -61,5 +61,5 @@ func (p *program) described(format string, answer any, text *page) error {
 	if format == formatJSON || format == formatYAML {
 		return encode(p.out, format, answer)
 	}
-	return text.writeTo(p.out)
+	return p.showPage(text)
 }

@@ -19,7 +19,8 @@ const (
 
 // exitText explains them in the help.
 const exitText = `Data goes to standard output, all else to standard error. Exit codes: 0 done; 1 it did not work, was stopped before it was
-done, or (status, doctor) not all is well; 2 the command line is wrong, and nothing was done.`
+done, or (status, doctor) not all is well; 2 the command line is wrong, and nothing was done; 3 (plan --exit-code) something
+would change.`
 
 // usageError is a wrong command line.
 type usageError struct{ text string }

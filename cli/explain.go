@@ -147,7 +147,7 @@ func (p *program) explainDevice(ctx context.Context, nc *nats.Conn, format strin
 	if err != nil && fleet.CodeOf(err) != fleet.CodeNotFound {
 		return err
 	}
-	return deviceVerdictsPage(id, device, known, verdicts, format == formatWide).writeTo(p.out)
+	return p.showPage(deviceVerdictsPage(id, device, known, verdicts, format == formatWide))
 }
 
 // deviceVerdicts gathers all pages.
@@ -185,7 +185,7 @@ func (p *program) explainDeployment(ctx context.Context, nc *nats.Conn, format s
 	if err != nil && fleet.CodeOf(err) != fleet.CodeNotFound {
 		return err
 	}
-	return deploymentVerdictsPage(got, pairs.Pairs, format == formatWide).writeTo(p.out)
+	return p.showPage(deploymentVerdictsPage(got, pairs.Pairs, format == formatWide))
 }
 
 func (p *program) explainPair(ctx context.Context, nc *nats.Conn, format string, about topic) error {
@@ -197,5 +197,5 @@ func (p *program) explainPair(ctx context.Context, nc *nats.Conn, format string,
 	if format == formatJSON || format == formatYAML {
 		return encode(p.out, format, got)
 	}
-	return explanationPage(about, got).writeTo(p.out)
+	return p.showPage(explanationPage(about, got))
 }

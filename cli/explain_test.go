@@ -38,7 +38,7 @@ func hostilePair() fleet.PairView {
 func text(t *testing.T, p *page) string {
 	t.Helper()
 	var b strings.Builder
-	if err := p.writeTo(&b); err != nil {
+	if err := p.writeTo(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

@@ -107,12 +107,7 @@ func kindAndName(command string, args []string) (kind, name string, err error) {
 	if len(args) > 2 {
 		return "", "", usagef("'fleet %s' takes a kind and one name, got %q too", command, args[2])
 	}
-	switch strings.ToLower(args[0]) {
-	case "deployments", "deployment", "fdep":
-		kind = fleet.ResourceDeployments
-	case "devices", "device", "fdev":
-		kind = fleet.ResourceDevices
-	default:
+	if kind = kindOf(args[0]); kind == "" {
 		return "", "", usagef("unknown kind %q: 'fleet %s deployments' or 'fleet %s devices'", args[0], command, command)
 	}
 	if len(args) == 2 {

@@ -15,6 +15,14 @@ type page struct {
 	b      strings.Builder
 	named  [][2]string // not written yet: they line up
 	headed bool        // the last line is a heading
+	tables []pageTable
+}
+
+// pageTable is a table in the text of a page.
+type pageTable struct {
+	at     int // where in the text
+	header []string
+	rows   [][]string
 }
 
 // field adds a named value; one with several lines takes as many.
@@ -45,7 +53,7 @@ func (p *page) flush() {
 // heading begins a part.
 func (p *page) heading(text string) {
 	p.flush()
-	if p.b.Len() > 0 {
+	if !p.empty() {
 		p.b.WriteByte('\n')
 	}
 	p.line("%s", text)
@@ -63,7 +71,7 @@ func (p *page) line(format string, args ...any) {
 // table adds rows under a header: below a heading, or after an empty line.
 func (p *page) table(header []string, rows [][]string) {
 	p.flush()
-	if p.b.Len() > 0 && !p.headed {
+	if !p.empty() && !p.headed {
 		p.b.WriteByte('\n')
 	}
 	p.headed = false
@@ -72,13 +80,28 @@ func (p *page) table(header []string, rows [][]string) {
 			row[i] = printable(row[i])
 		}
 	}
-	_ = newTable(&p.b, header...).print(rows) // a builder takes everything
+	p.tables = append(p.tables, pageTable{p.b.Len(), header, rows})
 }
 
+func (p *page) empty() bool { return p.b.Len()+len(p.tables) == 0 }
+
+// showPage writes a page to standard output, its tables coloured if that is wanted.
+func (p *program) showPage(text *page) error { return text.writeTo(p.out, p.coloured) }
+
 // writeTo writes the page.
-func (p *page) writeTo(out io.Writer) error {
+func (p *page) writeTo(out io.Writer, coloured bool) error {
 	p.flush()
-	_, err := io.WriteString(out, p.b.String())
+	var b strings.Builder
+	text, done := p.b.String(), 0
+	for _, t := range p.tables {
+		b.WriteString(text[done:t.at])
+		done = t.at
+		table := newTable(&b, t.header...)
+		table.coloured = coloured
+		_ = table.print(t.rows) // a builder takes everything
+	}
+	b.WriteString(text[done:])
+	_, err := io.WriteString(out, b.String())
 	return err
 }
 

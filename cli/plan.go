@@ -91,7 +91,7 @@ func (p *program) plan(c *cli.Context) error {
 	if format == formatJSON || format == formatYAML {
 		err = encode(p.out, format, got)
 	} else {
-		err = presentPage(name, got, format == formatWide).writeTo(p.out)
+		err = p.showPage(presentPage(name, got, format == formatWide))
 	}
 	if err == nil && c.Bool("exit-code") && got.PutCount+got.DeleteCount > 0 {
 		return errWouldChange
@@ -140,7 +140,7 @@ func (p *program) planFiles(c *cli.Context, format string, files []string) error
 	if format == formatJSON || format == formatYAML {
 		err = encode(p.out, format, preview)
 	} else {
-		err = previewPage(preview, format == formatWide).writeTo(p.out)
+		err = p.showPage(previewPage(preview, format == formatWide))
 	}
 	switch {
 	case err != nil:
