@@ -15,8 +15,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/urfave/cli/v2"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"harmony.dev/cli/dashboard"
 	"harmony.dev/devstack"
@@ -47,7 +45,7 @@ func (p *program) dashboardCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "host", Usage: "a further name by which browsers reach it; may be given several times"},
 			&cli.BoolFlag{Name: "allow-actions", Usage: "let whoever has the token approve holds and forget devices"},
 			&cli.StringFlag{Name: "token-file", Usage: "where the token is; is made when it is not there"},
-			&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Value: "fleet", Usage: "the fleet: the Kubernetes namespace of its devices"},
+			&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "the fleet: the Kubernetes namespace of its devices; default: that of the services"},
 			kubeconfigFlag(),
 		},
 		OnUsageError: wrongFlag,
@@ -70,11 +68,11 @@ func (p *program) dashboard(c *cli.Context) error {
 	cfg := p.dashboardConfig(nc)
 	cfg.Hosts = c.StringSlice("host")
 	if c.Bool("allow-actions") {
-		client, err := p.clusterBeside(c)
+		client, namespace, err := p.dashboardCluster(c, nc)
 		if err != nil {
 			fmt.Fprintf(p.err, "devices cannot be forgotten from the dashboard: %v\n", err)
 		}
-		if cfg.Actions, err = dashboardActions(nc, c.String("token-file"), client, c.String("namespace")); err != nil {
+		if cfg.Actions, err = dashboardActions(nc, c.String("token-file"), client, namespace); err != nil {
 			return err
 		}
 	}
@@ -92,6 +90,15 @@ func (p *program) dashboard(c *cli.Context) error {
 		fmt.Fprintln(p.err, "it is not on loopback: everybody who reaches this address may read it, over plain HTTP")
 	}
 	return dashboard.New(cfg).Serve(c.Context, l)
+}
+
+// dashboardCluster returns where the resources of devices are. On an error the client is nil.
+func (p *program) dashboardCluster(c *cli.Context, nc *nats.Conn) (client cluster.Client, namespace string, err error) {
+	if namespace, err = namespaceOf(c, nc); err != nil {
+		return nil, "", err
+	}
+	client, err = p.clusterBeside(c)
+	return client, namespace, err
 }
 
 // attentive are the options of a connection that notices a server that is gone as soon as its readers do, and sends
@@ -139,7 +146,9 @@ func dashboardActions(nc *nats.Conn, tokenFile string, client cluster.Client, na
 		return err
 	}}
 	if client != nil {
-		a.Forget = func(ctx context.Context, device string) error { return deleteDevice(ctx, client, namespace, device) }
+		a.Forget = func(ctx context.Context, device string) error {
+			return forgetDevice(ctx, nc, client, namespace, device)
+		}
 	}
 	return a, nil
 }
@@ -164,11 +173,21 @@ func readToken(file string) (string, error) {
 	return token, nil
 }
 
-// deleteDevice deletes the resource of a device.
-func deleteDevice(ctx context.Context, client cluster.Client, namespace, name string) error {
-	err := client.Resource(cluster.Devices).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{})
-	if apierrors.IsNotFound(err) {
-		return fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no Device %s in namespace %s", name, namespace)
+// forgetDevice deletes the resource of a device that is not alive, the one that the operator means.
+func forgetDevice(ctx context.Context, nc *nats.Conn, client cluster.Client, namespace, name string) error {
+	got, err := rpc.Call[fleet.GetRequest, fleet.DevicesGetResponse](ctx, nc, fleet.DevicesGet, fleet.GetRequest{Name: name})
+	if err != nil {
+		return err
 	}
-	return err
+	if got.Device.State == fleet.DeviceFresh {
+		return fleet.Errorf(fleet.CodeConflict, "Alive", "device %s is alive: it would register again at once. To keep it out, quarantine it; to reset it: fleet devices forget --force %s", name, name)
+	}
+	resource, found, err := cluster.FindDevice(ctx, client, namespace, name)
+	switch {
+	case err != nil:
+		return err
+	case !found || string(resource.UID) != got.Device.UID:
+		return fleet.Errorf(fleet.CodeConflict, "Changed", "the operator and Kubernetes do not speak of the same device %s: look again", name)
+	}
+	return cluster.DeleteDevice(ctx, client, namespace, resource)
 }
