@@ -33,6 +33,8 @@ type Elector struct {
 	cfg    ElectorConfig
 	holder string // unique, unlike the instance
 
+	refusals refusals
+
 	mu     sync.Mutex
 	term   *Term
 	other  string // instance that held the lease when it was looked at last
@@ -155,7 +157,7 @@ func (e *Elector) provision(ctx context.Context) error {
 
 // take writes the lease on condition that it is at revision.
 func (e *Elector) take(ctx context.Context, revision uint64) (*Term, context.Context, error) {
-	t := &Term{cfg: e.cfg, holder: e.holder, name: nuid.Next()}
+	t := &Term{cfg: e.cfg, holder: e.holder, name: nuid.Next(), refusals: &e.refusals}
 	m, err := leaseMessage(e.cfg, e.holder, t.name, revision)
 	if err != nil {
 		return nil, nil, err

@@ -20,6 +20,8 @@ type Term struct {
 	name   string // unique name of the term, in the values of lease and epoch
 	end    context.CancelCauseFunc
 
+	refusals *refusals // of the elector: over all its terms
+
 	possession sync.Mutex // serialises what depends on the lease's revision
 	revision   uint64     // of the lease
 	loose      bool       // an epoch may yet be written under this revision: renew before the next one

@@ -74,6 +74,7 @@ func (t *Term) commit(ctx context.Context, epoch uint64, ops []Write) (uint64, e
 		if err == nil || !collided(err) || ctx.Err() != nil || time.Now().After(deadline) {
 			return sequence, err
 		}
+		t.refusals.collided.Add(1)
 		t.breathe(ctx)
 	}
 }
@@ -134,6 +135,7 @@ func (t *Term) refusal(ctx context.Context, epoch uint64, ops []Write, refusal e
 			return fmt.Errorf("%w (%w)", ErrConflict, refusal)
 		}
 	}
+	t.refusals.deposed.Add(1)
 	t.depose()
 	return fmt.Errorf("%w (%w)", ErrDeposed, refusal)
 }

@@ -117,6 +117,9 @@ func TestWrite_DeposedHolderIsRefused(t *testing.T) {
 					if after["pi-01.web"] != "new" || after["pi-02.web"] != before["pi-02.web"] {
 						t.Errorf("the bucket has %v", after)
 					}
+					if n := old.old.refusals.deposed.Load(); (n == 1) != (what != "staged batch") { // that one goes past the term
+						t.Errorf("%d refusals are counted", n)
+					}
 					if what != "staged batch" && old.old.Held() {
 						t.Error("the old holder goes on")
 					}
@@ -319,7 +322,7 @@ func TestWrite_CollisionsAreRetried(t *testing.T) {
 			term, _ := leads(t, b, "a", longTTL)
 			newEpoch(t, term)
 			// A second term under the same epoch stands for whoever else writes on the same fence.
-			other := &Term{cfg: term.cfg, epoch: term.Epoch(), end: func(error) {}, deadline: time.Now().Add(longTTL)}
+			other := &Term{cfg: term.cfg, epoch: term.Epoch(), end: func(error) {}, deadline: time.Now().Add(longTTL), refusals: term.refusals}
 			errs := make(chan error, 2)
 			for i, w := range []*Term{term, other} {
 				go func() {
@@ -339,6 +342,10 @@ func TestWrite_CollisionsAreRetried(t *testing.T) {
 			}
 			if got := len(contents(t, b)); got != 2+2*20*20 {
 				t.Errorf("%d keys", got)
+			}
+			// A server alone takes one batch after the other: only a cluster sees two of them at once.
+			if n := term.refusals.collided.Load(); (n > 0) != (conn.prov.Replicas > 1) {
+				t.Errorf("%d collisions are counted", n)
 			}
 		})
 	}

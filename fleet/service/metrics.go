@@ -2,6 +2,7 @@ package service
 
 import (
 	"runtime"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -20,9 +21,13 @@ func newRegistry(h *Health) *prometheus.Registry {
 	return r
 }
 
-// healthCollector shows the health as metrics. It keeps nothing: each scrape asks.
+// healthCollector shows the health as metrics: each scrape asks. All that it keeps is which reasons there were, which
+// are words of the code: a series that ends with its reason would be taken for a lost scrape.
 type healthCollector struct {
 	health *Health
+
+	mu   sync.Mutex
+	seen map[string]bool
 
 	build, connected, state, ready, reason    *prometheus.Desc
 	synced, entries, poison, lag, passes, seq *prometheus.Desc
@@ -35,11 +40,12 @@ func newHealthCollector(h *Health) *healthCollector {
 	}
 	return &healthCollector{
 		health:    h,
-		build:     desc("build_info", "Always 1; what runs.", "service", "instance", "version", "fleet", "go_version"),
+		seen:      map[string]bool{reasonFailed: true},
+		build:     desc("build_info", "Always 1; what runs.", "service", "replica", "version", "fleet", "go_version"),
 		connected: desc("nats_connected", "1 while the NATS connection is up.", "connection"),
 		state:     desc("state", "1 for the state that the instance is in, else 0.", "state"),
 		ready:     desc("ready", "1 while /readyz says yes."),
-		reason:    desc("reason", "Number of things that are wrong, by reason.", "reason"),
+		reason:    desc("reason", "Number of things that are wrong, by reason, of which there are as many as the code has.", "reason"),
 		synced:    desc("source_synced", "1 while the source is in view up to its barrier.", "source"),
 		entries:   desc("source_entries", "Live entries in view.", "source"),
 		poison:    desc("source_poison_entries", "Entries set aside because they are not of the contract.", "source"),
@@ -74,11 +80,7 @@ func (c *healthCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.state, number(h.State == s), string(s))
 	}
 	gauge(c.ready, number(h.Ready))
-	reasons := map[string]int{}
-	for _, r := range h.Reasons {
-		reasons[r.Reason]++
-	}
-	for reason, n := range reasons {
+	for reason, n := range c.reasons(h.Reasons) {
 		gauge(c.reason, float64(n), reason)
 	}
 	for _, s := range h.Sources {
@@ -93,6 +95,21 @@ func (c *healthCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.leaseHeld, number(h.Lease.Held), h.Lease.Bucket)
 		gauge(c.epoch, float64(h.Lease.Epoch), h.Lease.Bucket)
 	}
+}
+
+// reasons counts those that there are; one that there was counts 0.
+func (c *healthCollector) reasons(now []fleet.Reason) map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := make(map[string]int, len(c.seen))
+	for _, r := range now {
+		c.seen[r.Reason] = true
+		counts[r.Reason]++
+	}
+	for reason := range c.seen {
+		counts[reason] += 0
+	}
+	return counts
 }
 
 func number(b bool) float64 {
