@@ -118,7 +118,7 @@ func setup(c *cli.Context, rt *service.Runtime, now func() time.Time) error {
 	rt.Health.Lease(elector.Health)
 	rt.Go("holder", func(ctx context.Context) error { return elector.Run(ctx, holder.Act) })
 
-	rt.Metrics.MustRegister(newGauges(v))
+	rt.Metrics.MustRegister(newGauges(v), service.NewFence(fleet.BucketLeases, elector.Refusals))
 	w := &watch{view: v, holder: holder, elector: elector, leases: leases, health: rt.Health, config: o.staleness}
 	rt.Health.Converging(holder.Converging)
 	rt.Health.Waiting(w.waiting)

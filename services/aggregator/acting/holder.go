@@ -98,7 +98,8 @@ func (h *Holder) under(ctx context.Context, held func() bool, sender fleet.Sende
 		"sight":    newSight(h).tick,
 	} {
 		loops.Go(func() error {
-			return panics.Guard(ctx, name, func(ctx context.Context) error { return every(ctx, h.cfg.Tick, held, tick) })
+			measured := h.cfg.Metrics.ticked(name, tick)
+			return panics.Guard(ctx, name, func(ctx context.Context) error { return every(ctx, h.cfg.Tick, held, measured) })
 		})
 	}
 	return loops.Wait()

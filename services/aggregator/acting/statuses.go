@@ -38,7 +38,10 @@ type sent struct {
 }
 
 func newStatuses(h *Holder, sender fleet.Sender) *statuses {
-	h.cfg.View.Read(func(s *projection.State, _ view.Moment) { s.MarkAllDirty() })
+	h.cfg.View.Read(func(s *projection.State, _ view.Moment) {
+		s.MarkAllDirty()
+		s.AwaitNothing() // the instance before may have shown it
+	})
 	return &statuses{
 		h: h, sender: sender, refused: newRefusals[fleet.DeploymentName](h.cfg.Tick / 2),
 		sent: map[fleet.DeploymentName]sent{},
@@ -122,9 +125,9 @@ func (d *statuses) deliver(ctx context.Context, name fleet.DeploymentName) outco
 // try sends the present status of a Deployment, if there is one to send. After a refusal there is a
 // pause; what is missing in the view costs no request to look for.
 func (d *statuses) try(ctx context.Context, name fleet.DeploymentName) outcome {
-	req, o := d.compute(name)
+	req, since, o := d.compute(name)
 	if req != nil {
-		o = d.apply(ctx, req)
+		o = d.apply(ctx, req, since)
 	}
 	if req != nil || o == done {
 		d.refused.note(name, o, time.Now())
@@ -132,8 +135,9 @@ func (d *statuses) try(ctx context.Context, name fleet.DeploymentName) outcome {
 	return o
 }
 
-// compute returns the request with the present status, or nil and what becomes of it without one.
-func (d *statuses) compute(name fleet.DeploymentName) (req *fleet.StatusApplyRequest, o outcome) {
+// compute returns the request with the present status and the server's stamp of the oldest report that it is the first to
+// show, or nil and what becomes of it without one.
+func (d *statuses) compute(name fleet.DeploymentName) (req *fleet.StatusApplyRequest, since time.Time, o outcome) {
 	last := d.last(name)
 	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
 		dep, found := s.Deployment(name)
@@ -155,9 +159,10 @@ func (d *statuses) compute(name fleet.DeploymentName) (req *fleet.StatusApplyReq
 				Sender: d.sender, Deployment: name, UID: dep.UID, Generation: dep.Generation,
 				Status: status.Of(dep, m.Verdict.Silent),
 			}
+			since = s.TakeAwaited(name)
 		}
 	})
-	return req, o
+	return req, since, o
 }
 
 // missing returns which part of what the status follows from was lost and is coming back: reports of
@@ -177,8 +182,8 @@ func recorded(dep projection.Deployment) bool {
 	return dep.Applied != nil && dep.Applied.UID == dep.UID
 }
 
-// apply sends a status, if it is not the acknowledged one.
-func (d *statuses) apply(ctx context.Context, req *fleet.StatusApplyRequest) outcome {
+// apply sends a status, if it is not the acknowledged one. Since is when the oldest report came that it is to show.
+func (d *statuses) apply(ctx context.Context, req *fleet.StatusApplyRequest, since time.Time) outcome {
 	body, err := json.Marshal(req.Status)
 	if err != nil {
 		d.h.statuses.blame(err)
@@ -190,6 +195,7 @@ func (d *statuses) apply(ctx context.Context, req *fleet.StatusApplyRequest) out
 	}
 	o, err := send(ctx, d.h.cfg.Control, fleet.StatusApply, *req)
 	d.h.cfg.Metrics.sent("status", o)
+	d.account(req.Deployment, since, o)
 	switch o {
 	case done:
 		d.acknowledge(req.Deployment, body)
@@ -201,6 +207,20 @@ func (d *statuses) apply(ctx context.Context, req *fleet.StatusApplyRequest) out
 	}
 	d.h.cfg.Log.Debug("status not delivered", "deployment", req.Deployment, "err", err)
 	return o
+}
+
+// account measures how long a report waited to be shown, by the server's clock, or leaves it waiting.
+func (d *statuses) account(name fleet.DeploymentName, since time.Time, o outcome) {
+	if since.IsZero() {
+		return
+	}
+	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
+		if o != done {
+			s.Await(name, since)
+			return
+		}
+		d.h.cfg.Metrics.shown(m.Now.Sub(since))
+	})
 }
 
 func (d *statuses) last(name fleet.DeploymentName) sent {

@@ -81,6 +81,7 @@ func (s *State) place(d *device) {
 		d.lastSeen = max(d.seen, s.since)
 	}
 	d.stale = d.known && s.overdue(d)
+	s.countUnseen(d)
 
 	s.rehouse(d, wasStale)
 	if d.lastSeen >= s.newest {

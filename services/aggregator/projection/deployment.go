@@ -15,6 +15,7 @@ type deployment struct {
 	appliedAt stamp
 	pairs     []*pair // in no order
 	counts    counts  // of the pairs
+	awaited   stamp   // of the oldest report that waits to be shown by a status, 0 when none does
 	failed    heap[*pair]
 }
 

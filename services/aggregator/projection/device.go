@@ -31,6 +31,7 @@ type device struct {
 
 	known       bool // it has been heard of, now or according to its resource
 	stale       bool
+	unseen      bool // it has a resource, and has never been heard of
 	infoSpoiled bool // the last info was malformed
 }
 
@@ -82,6 +83,21 @@ func (s *State) count(d *device, was, is tally) {
 	d.count(is, +1)
 	if idle != (d.desired == 0) {
 		s.dismiss(d)
+	}
+}
+
+// NeverSeen returns how many devices have a resource and were never heard of.
+func (s *State) NeverSeen() int { return s.unseen }
+
+// countUnseen counts a device as what it is now.
+func (s *State) countUnseen(d *device) {
+	if is := !d.known && d.registered(); is != d.unseen {
+		d.unseen = is
+		if is {
+			s.unseen++
+		} else {
+			s.unseen--
+		}
 	}
 }
 

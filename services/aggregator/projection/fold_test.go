@@ -56,8 +56,12 @@ func checkCounts(t *rapid.T, m *model, s *projection.State) {
 			t.Fatalf("%s: %d pairs owed, want %d", name, got.Owed, want)
 		}
 	}
+	unseen := 0
 	for _, id := range devices {
 		got, _ := s.Device(id)
+		if got.Registered && got.State() == fleet.DeviceNeverSeen {
+			unseen++
+		}
 		at, known := m.lastSeen(id)
 		if !got.LastSeen.Equal(at) || got.Known != known || got.Stale != (known && at.Before(m.cutoff)) {
 			t.Fatalf("%s: last seen %s stale %t, want %s known %t", id, got.LastSeen, got.Stale, at, known)
@@ -65,6 +69,9 @@ func checkCounts(t *rapid.T, m *model, s *projection.State) {
 		if asking := slices.Contains(s.Askers(), id); asking != m.asking(id) {
 			t.Fatalf("%s: asking %t, want %t", id, asking, m.asking(id))
 		}
+	}
+	if s.NeverSeen() != unseen {
+		t.Fatalf("%d devices never seen, want %d", s.NeverSeen(), unseen)
 	}
 	if got, want := s.Orphans(), m.orphans(); !slices.Equal(got, want) {
 		t.Fatalf("orphans %v, want %v", got, want)

@@ -60,8 +60,12 @@ func (s *State) DoubtReports(upTo uint64) {
 
 func (s *State) reported(p *pair, at Origin) {
 	first := p.reportAt.inView() != (at.Revision != 0)
+	was := p.tally // to be heard of may change it, too
 	s.restamp(p.device, &p.reportAt, at)
 	s.settle(p)
+	if p.tally != was || p.tally.class == failed {
+		p.deployment.await(stampOf(at.At)) // none when no device wrote it
+	}
 	if first && p.device.buried() {
 		s.attend(p.device)
 	}

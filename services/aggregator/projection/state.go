@@ -18,6 +18,8 @@ type State struct {
 	fresh heap[*device] // the one that was silent for longest on top
 	stale heap[*device] // the one that fell silent last on top
 
+	unseen int // devices that have a resource and were never heard of
+
 	cutoff      stamp // devices last seen before it are stale
 	since       stamp // creation of the heartbeat bucket: no known device was last seen before it
 	newest      stamp // greatest lastSeen

@@ -212,6 +212,9 @@ func (v *View) settle(f *feed, synced bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	f.synced = synced
+	if synced && f.bucket == fleet.BucketDeviceState {
+		v.state.AwaitNothing() // of what was read from the beginning
+	}
 	if synced && v.lagging() == nil {
 		v.arriving = true
 	}
