@@ -11,6 +11,7 @@ import (
 
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/kv"
+	"harmony.dev/fleet/service"
 	"harmony.dev/services/reconciler/holder"
 	"harmony.dev/services/reconciler/view"
 )
@@ -46,6 +47,11 @@ func newReconciler(p parts) (*reconciler, error) {
 	elector := kv.NewElector(kv.ElectorConfig{
 		Bucket: desired, Own: true, Instance: p.instance, TTL: p.leaseTTL, Eligible: v.Synced, Log: p.log,
 	})
+	for _, c := range []prometheus.Collector{newGauges(v), service.NewFence(fleet.BucketDesiredState, elector.Refusals)} {
+		if err := p.metrics.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
 	h := holder.New(holder.Config{
 		View: v, Elector: elector, Data: p.data, Control: p.control,
 		IncompleteFor: p.options.incompleteFor, HandBackAfter: p.leaseTTL, Metrics: metrics, Log: p.log,

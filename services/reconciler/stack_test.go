@@ -156,9 +156,10 @@ func wanted(t testing.TB, name, text string) string {
 // replica is a running reconciler.
 type replica struct {
 	*reconciler
-	stop   func()
-	health *healthBook
-	log    *logBook
+	stop     func()
+	health   *healthBook
+	log      *logBook
+	registry *prometheus.Registry
 }
 
 // settings of a test's replica; zero values are those of the service.
@@ -190,9 +191,10 @@ func (s *stack) start(set settings) *replica {
 	data, control := fleettest.Connect(s.t, set.url), fleettest.Connect(s.t, set.controlURL)
 	book := &logBook{out: s.t.Output()}
 	log := slog.New(slog.NewTextHandler(book, &slog.HandlerOptions{Level: slog.LevelDebug})).With("instance", set.instance)
+	registry := prometheus.NewRegistry()
 	r, err := newReconciler(parts{
 		data: data, control: control, provisioning: prov(), instance: set.instance, leaseTTL: set.leaseTTL,
-		options: options{brake: brake, incompleteFor: set.incompleteFor}, metrics: prometheus.NewRegistry(), log: log,
+		options: options{brake: brake, incompleteFor: set.incompleteFor}, metrics: registry, log: log,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -204,7 +206,7 @@ func (s *stack) start(set settings) *replica {
 	if err := r.serve(server); err != nil {
 		s.t.Fatal(err)
 	}
-	x := &replica{reconciler: r, health: &healthBook{degraded: map[string]*fleet.Reason{}}, log: book}
+	x := &replica{reconciler: r, health: &healthBook{degraded: map[string]*fleet.Reason{}}, log: book, registry: registry}
 	r.tell(x.health)
 	loops := append(r.loops(x.health), loop{"micro", server.Run})
 	stop := background(s.t, func(ctx context.Context) {

@@ -17,7 +17,10 @@ import (
 func (h *Holder) write(ctx context.Context, t *kv.Term, p plan.Plan, now time.Time) error {
 	h.behind.Store(true)
 	h.underWay.set(p.Groups)
-	if err := h.carryOut(ctx, t, p, now); err != nil {
+	began := time.Now()
+	outcome, err := h.carryOut(ctx, t, p, now)
+	h.cfg.Metrics.carriedOut(&p, outcome, time.Since(began))
+	if err != nil {
 		return err
 	}
 	h.underWay.clear()
@@ -26,36 +29,38 @@ func (h *Holder) write(ctx context.Context, t *kv.Term, p plan.Plan, now time.Ti
 
 // carryOut writes a plan. What cannot be written as it is must not hold up the rest: when a part was written,
 // the next plan holds only what is missing of this one; when nothing was, each Deployment is written by
-// itself and those that cannot be are left out for a while.
-func (h *Holder) carryOut(ctx context.Context, t *kv.Term, p plan.Plan, now time.Time) error {
+// itself and those that cannot be are left out for a while. The outcome is for the metrics.
+func (h *Holder) carryOut(ctx context.Context, t *kv.Term, p plan.Plan, now time.Time) (outcome string, err error) {
 	ops, err := operations(p)
 	if err != nil {
-		return err
+		return planFailed, err
 	}
 	began := time.Now()
 	last, err := t.Write(ctx, ops)
 	switch {
 	case err == nil:
+		outcome = planWritten
+		h.cfg.Metrics.wrote(p.Groups)
 	case ends(ctx, err):
-		return err
+		return ending(err), err
 	case last != 0:
 		h.cfg.Log.Warn("plan written in part", "epoch", t.Epoch(), "revision", last, "err", err)
 		h.announce(t, p)
-		return h.reach(ctx, last)
+		return planPartly, h.reach(ctx, last)
 	default:
+		outcome = planSingly
 		if last, err = h.writeEach(ctx, t, p, now); err != nil {
-			return err
+			return ending(err), err
 		}
 	}
 	puts, deletes := p.Counts()
 	h.cfg.Log.Info("plan written", "puts", puts, "deletes", deletes, "deployments", len(p.Groups),
 		"epoch", t.Epoch(), "revision", last, "took", time.Since(began).Round(time.Millisecond))
-	h.cfg.Metrics.wrote(&p)
 	h.announce(t, p)
 	if last == 0 {
-		return nil
+		return outcome, nil
 	}
-	return h.reach(ctx, last)
+	return outcome, h.reach(ctx, last)
 }
 
 // writeEach writes the groups of a plan one by one, after they could not be written together.
@@ -70,6 +75,7 @@ func (h *Holder) writeEach(ctx context.Context, t *kv.Term, p plan.Plan, now tim
 		switch {
 		case err == nil:
 			h.refusals.clear(g.Deployment)
+			h.cfg.Metrics.wrote([]plan.Group{g})
 		case ends(ctx, err):
 			return last, err
 		default:
