@@ -35,7 +35,9 @@ const messageRoom = 2 << 10
 type parts struct {
 	stores    map[kube.Kind]*kube.Store
 	informers map[kube.Kind]*kube.Informer
+	metrics   *kube.Metrics
 	writer    *kube.Writer
+	events    *kube.Recorder
 	keeper    *keeper.Keeper
 	elector   *kv.Elector
 }
@@ -50,7 +52,11 @@ func setup(_ context.Context, c *cli.Context, rt *service.Runtime) error {
 		return err
 	}
 	server.ActWhile(p.holding)
-	if err := p.handler(rt).Register(server); err != nil {
+	handler, err := p.handler(rt)
+	if err != nil {
+		return err
+	}
+	if err := handler.Register(server); err != nil {
 		return err
 	}
 	p.tell(rt)
@@ -73,23 +79,27 @@ func assemble(c *cli.Context, rt *service.Runtime) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{stores: map[kube.Kind]*kube.Store{}, informers: map[kube.Kind]*kube.Informer{}}
+	if p.metrics, err = kube.NewMetrics(rt.Metrics); err != nil {
+		return nil, err
+	}
 	sources := map[kube.Kind]keeper.Informer{}
 	for _, kind := range kube.Kinds() {
 		store := kube.NewStore(func(name string) { p.keeper.Changed(kind, name) })
 		informer := kube.NewInformer(kube.InformerConfig{
-			Client: client, Kind: kind, Namespace: rt.Fleet, Store: store, Log: rt.Log,
+			Client: client, Kind: kind, Namespace: rt.Fleet, Store: store, Metrics: p.metrics, Log: rt.Log,
 			WentBack: func() { p.keeper.WentBack() },
 		})
 		p.stores[kind], p.informers[kind] = store, informer
 		sources[kind] = keeper.Informer{Store: store, Relist: informer.Relist, OutOfSight: informer.OutOfSight}
 	}
 	p.writer, err = kube.NewWriter(kube.WriterConfig{
-		Client: client, Namespace: rt.Fleet, Stores: p.stores, Metrics: rt.Metrics,
+		Client: client, Namespace: rt.Fleet, Stores: p.stores, Metrics: p.metrics,
 		QPS: c.Float64("kube-qps"), Burst: c.Int("kube-burst"),
 	})
 	if err != nil {
 		return nil, err
 	}
+	p.events = kube.NewRecorder(p.writer, rt.Instance)
 	bucket := kv.Open(rt.Control, fleet.BucketResources, rt.Provisioning)
 	p.keeper = keeper.New(keeper.Config{
 		Bucket: bucket, Informers: sources, Writer: p.writer, HandBackAfter: rt.LeaseTTL, Log: rt.Log,
@@ -99,10 +109,14 @@ func assemble(c *cli.Context, rt *service.Runtime) (*parts, error) {
 		Bucket: bucket, Own: true, Instance: rt.Instance, TTL: rt.LeaseTTL, Log: rt.Log,
 		Eligible: func() bool { return p.synced() && p.keeper.Eligible() },
 	})
-	return p, nil
+	return p, rt.Metrics.Register(service.NewFence(fleet.BucketResources, p.elector.Refusals))
 }
 
-func (p *parts) handler(rt *service.Runtime) *acting.Handler {
+func (p *parts) handler(rt *service.Runtime) (*acting.Handler, error) {
+	metrics, err := acting.NewMetrics(rt.Metrics)
+	if err != nil {
+		return nil, err
+	}
 	return acting.NewHandler(acting.Config{
 		Holding: p.holding,
 		Ready:   func() bool { return p.keeper.CaughtUp() && p.synced() },
@@ -110,10 +124,8 @@ func (p *parts) handler(rt *service.Runtime) *acting.Handler {
 			fleet.ServiceReconciler: acting.NewEpoch(kv.Open(rt.Data, fleet.BucketDesiredState, rt.Provisioning)),
 			fleet.ServiceAggregator: acting.NewEpoch(kv.Open(rt.Control, fleet.BucketLeases, rt.Provisioning)),
 		},
-		Stores: p.stores,
-		Writer: p.writer,
-		Events: kube.NewRecorder(p.writer, rt.Instance),
-	})
+		Stores: p.stores, Writer: p.writer, Events: p.events, Metrics: metrics,
+	}), nil
 }
 
 // holding reports whether this replica holds the lease.

@@ -18,6 +18,7 @@ type Config struct {
 	Stores  map[kube.Kind]*kube.Store
 	Writer  *kube.Writer
 	Events  *kube.Recorder
+	Metrics *Metrics
 	Now     func() time.Time // nil means time.Now
 }
 
@@ -52,16 +53,17 @@ func (h *Handler) uids() map[string]bool {
 
 // Register puts the endpoints on a server.
 func (h *Handler) Register(s *rpc.Server) error {
-	if err := rpc.Handle(s, fleet.StatusApply, h.ApplyStatus); err != nil {
+	m := h.cfg.Metrics
+	if err := rpc.Handle(s, fleet.StatusApply, counted(m, fleet.StatusApply, result, h.ApplyStatus)); err != nil {
 		return err
 	}
-	if err := rpc.Handle(s, fleet.DeviceApply, h.ApplyDevice); err != nil {
+	if err := rpc.Handle(s, fleet.DeviceApply, counted(m, fleet.DeviceApply, result, h.ApplyDevice)); err != nil {
 		return err
 	}
-	if err := rpc.Handle(s, fleet.FinalizerRelease, h.ReleaseFinalizer); err != nil {
+	if err := rpc.Handle(s, fleet.FinalizerRelease, counted(m, fleet.FinalizerRelease, result, h.ReleaseFinalizer)); err != nil {
 		return err
 	}
-	return rpc.Handle(s, fleet.EventRecord, h.RecordEvent)
+	return rpc.Handle(s, fleet.EventRecord, counted(m, fleet.EventRecord, recorded, h.RecordEvent))
 }
 
 // admit lets a request pass that this replica has to answer and that comes from one of the services.

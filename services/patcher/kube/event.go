@@ -98,12 +98,14 @@ func (r *Recorder) client() dynamic.ResourceInterface {
 func (r *Recorder) get(ctx context.Context, name string) (*unstructured.Unstructured, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWithin)
 	defer cancel()
+	began, a := time.Now(), act{"get", "events", name}
 	stored, err := r.client().Get(ctx, name, metav1.GetOptions{})
+	r.w.cfg.Metrics.took(a, began, err)
 	allowed := err
 	if apierrors.IsNotFound(err) {
 		allowed = nil
 	}
-	r.w.denied.note(act{"get", "events", name}, allowed)
+	r.w.denied.note(a, allowed)
 	return stored, err
 }
 

@@ -25,6 +25,7 @@ type InformerConfig struct {
 	Namespace string
 	Store     *Store
 	WentBack  func() // called when a list is older than what was known before; nil means nobody
+	Metrics   *Metrics
 	Log       *slog.Logger
 }
 

@@ -41,7 +41,9 @@ func (p *pass) ListWithContext(ctx context.Context, options metav1.ListOptions) 
 		p.mu.Unlock()
 	}
 	defer p.informer.ask()()
+	began := time.Now()
 	list, err := p.client().List(ctx, options)
+	p.took("list", began, err)
 	if err != nil {
 		p.informer.attempted(ctx, "list", err)
 		return nil, err
@@ -52,12 +54,19 @@ func (p *pass) ListWithContext(ctx context.Context, options metav1.ListOptions) 
 // WatchWithContext starts the watch that follows a list.
 func (p *pass) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	defer p.informer.ask()()
+	began := time.Now()
 	w, err := p.client().Watch(ctx, options)
+	p.took("watch", began, err)
 	p.informer.attempted(ctx, "watch", err)
 	if err != nil {
 		return nil, failedAttempt{err.Error()}
 	}
 	return w, nil
+}
+
+func (p *pass) took(verb string, began time.Time, err error) {
+	cfg := p.informer.cfg
+	cfg.Metrics.took(act{verb: verb, resource: cfg.Kind.Resource}, began, err)
 }
 
 // List and Watch are the forms without a context, which the reflector's constructor asks for.

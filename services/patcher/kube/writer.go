@@ -8,9 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,7 +32,7 @@ type WriterConfig struct {
 	QPS       float64 // writes per second
 	Burst     int     // writes at once
 	Stores    map[Kind]*Store
-	Metrics   prometheus.Registerer // nil means none
+	Metrics   *Metrics
 }
 
 // Writer makes all writes to the apiserver. It is safe for concurrent use.
@@ -42,7 +40,6 @@ type Writer struct {
 	cfg     WriterConfig
 	denied  *denials
 	limiter *rate.Limiter
-	seconds *prometheus.HistogramVec
 }
 
 // NewWriter returns a writer.
@@ -50,22 +47,7 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 	if cfg.QPS <= 0 || cfg.Burst <= 0 {
 		return nil, fmt.Errorf("set up the writer: qps %v and burst %d must be positive", cfg.QPS, cfg.Burst)
 	}
-	w := &Writer{
-		cfg:     cfg,
-		denied:  newDenials(),
-		limiter: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "fleet_patcher_api_write_seconds",
-			Help:    "Time of writes to the apiserver, without the wait for the client-side rate limit.",
-			Buckets: []float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10},
-		}, []string{"resource", "verb", "result"}),
-	}
-	if cfg.Metrics != nil {
-		if err := cfg.Metrics.Register(w.seconds); err != nil {
-			return nil, fmt.Errorf("register the writer's metrics: %w", err)
-		}
-	}
-	return w, nil
+	return &Writer{cfg: cfg, denied: newDenials(), limiter: rate.NewLimiter(rate.Limit(cfg.QPS), cfg.Burst)}, nil
 }
 
 // Reason says what the apiserver does not allow, nil when everything that was tried last is allowed.
@@ -150,7 +132,7 @@ func (w *Writer) do(ctx context.Context, a act, write func(context.Context) (*un
 	}
 	start := time.Now()
 	written, err := write(ctx)
-	w.seconds.WithLabelValues(a.resource, a.verb, resultOf(err)).Observe(time.Since(start).Seconds())
+	w.cfg.Metrics.took(a, start, err)
 	w.denied.note(a, err)
 	return written, err
 }
@@ -176,14 +158,4 @@ func withPrecondition(patch map[string]any, state *unstructured.Unstructured) ma
 	metadata["uid"], metadata["resourceVersion"] = state.GetUID(), state.GetResourceVersion()
 	patch["metadata"] = metadata
 	return patch
-}
-
-func resultOf(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
-		return string(reason)
-	}
-	return "error"
 }
