@@ -146,7 +146,8 @@ func (s *installed) recordTwice(name string) {
 			s.t.Fatalf("record an event: %v", err)
 		}
 	}
-	events, err := s.Kube.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(s.Fleet).List(s.t.Context(), metav1.ListOptions{})
+	events, err := s.Kube.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(s.Fleet).
+		List(s.t.Context(), metav1.ListOptions{FieldSelector: "reason=" + fleet.ReasonHeld})
 	if err != nil || len(events.Items) != 1 || events.Items[0].Object["count"] != int64(2) {
 		s.t.Errorf("the events are %v, %v; want one that was counted up", events, err)
 	}

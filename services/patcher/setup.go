@@ -11,6 +11,7 @@ import (
 	"harmony.dev/fleet/kv"
 	"harmony.dev/fleet/service"
 	"harmony.dev/services/patcher/acting"
+	"harmony.dev/services/patcher/herald"
 	"harmony.dev/services/patcher/keeper"
 	"harmony.dev/services/patcher/kube"
 )
@@ -38,6 +39,7 @@ type parts struct {
 	metrics   *kube.Metrics
 	writer    *kube.Writer
 	events    *kube.Recorder
+	herald    *herald.Herald
 	keeper    *keeper.Keeper
 	elector   *kv.Elector
 }
@@ -64,6 +66,7 @@ func setup(_ context.Context, c *cli.Context, rt *service.Runtime) error {
 		rt.Go(kind.Resource, informer.Run)
 	}
 	rt.Go("mirror", p.keeper.Watch)
+	rt.Go("herald", p.herald.Run)
 	rt.Go("lease", func(ctx context.Context) error { return p.keeper.Campaign(ctx, p.elector) })
 	rt.Go("reasons", func(ctx context.Context) error { return p.watchReasons(ctx, rt.Health) })
 	return nil
@@ -100,6 +103,9 @@ func assemble(c *cli.Context, rt *service.Runtime) (*parts, error) {
 		return nil, err
 	}
 	p.events = kube.NewRecorder(p.writer, rt.Instance)
+	if p.herald, err = herald.New(p.events, rt.Log, rt.Metrics); err != nil {
+		return nil, err
+	}
 	bucket := kv.Open(rt.Control, fleet.BucketResources, rt.Provisioning)
 	p.keeper = keeper.New(keeper.Config{
 		Bucket: bucket, Informers: sources, Writer: p.writer, HandBackAfter: rt.LeaseTTL, Log: rt.Log,
@@ -124,7 +130,7 @@ func (p *parts) handler(rt *service.Runtime) (*acting.Handler, error) {
 			fleet.ServiceReconciler: acting.NewEpoch(kv.Open(rt.Data, fleet.BucketDesiredState, rt.Provisioning)),
 			fleet.ServiceAggregator: acting.NewEpoch(kv.Open(rt.Control, fleet.BucketLeases, rt.Provisioning)),
 		},
-		Stores: p.stores, Writer: p.writer, Events: p.events, Metrics: metrics,
+		Stores: p.stores, Writer: p.writer, Events: p.events, Herald: p.herald, Metrics: metrics,
 	}), nil
 }
 

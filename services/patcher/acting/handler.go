@@ -8,6 +8,7 @@ import (
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/rpc"
 	"harmony.dev/services/patcher/kube"
+	"harmony.dev/services/patcher/status"
 )
 
 // Config says what to act on, and when.
@@ -18,8 +19,14 @@ type Config struct {
 	Stores  map[kube.Kind]*kube.Store
 	Writer  *kube.Writer
 	Events  *kube.Recorder
+	Herald  Herald // nil means that nobody tells of transitions
 	Metrics *Metrics
 	Now     func() time.Time // nil means time.Now
+}
+
+// Herald is told of every status of a Deployment that was written. It must not block.
+type Herald interface {
+	Note(name, uid string, from, to status.Stage)
 }
 
 // Handler handles the acting endpoints of the patcher.

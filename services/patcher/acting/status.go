@@ -39,7 +39,11 @@ func (h *Handler) ApplyStatus(ctx context.Context, req fleet.StatusApplyRequest)
 	if err != nil {
 		return none, err
 	}
-	return h.writeStatus(ctx, kube.Deployments, resource, patch)
+	result, err := h.writeStatus(ctx, kube.Deployments, resource, patch)
+	if err == nil && patch != nil && h.cfg.Herald != nil {
+		h.cfg.Herald.Note(name, req.UID, status.StoredStage(statusOf(resource)), status.StageOf(req.Status))
+	}
+	return result, err
 }
 
 // writeStatus writes a merge patch of a status, unless there is nothing to change.
