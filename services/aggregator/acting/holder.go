@@ -82,6 +82,15 @@ func (h *Holder) Act(ctx context.Context, t *kv.Term) error {
 	}
 }
 
+// The loops, as they are named in metrics and after a panic.
+const (
+	loopStatuses = "statuses"
+	loopDevices  = "devices"
+	loopSweep    = "sweep"
+	loopCaller   = "caller"
+	loopSight    = "sight"
+)
+
 // under acts under one epoch. It returns when ctx is done, when the lease is no longer held, or when one of
 // the loops cannot go on.
 func (h *Holder) under(ctx context.Context, held func() bool, sender fleet.Sender) error {
@@ -91,11 +100,11 @@ func (h *Holder) under(ctx context.Context, held func() bool, sender fleet.Sende
 	}
 	loops, ctx := errgroup.WithContext(ctx)
 	for name, tick := range map[string]func(context.Context) error{
-		"statuses": newStatuses(h, sender).tick,
-		"devices":  newDevices(h, sender).tick,
-		"sweep":    newSweep(h, sender).tick,
-		"caller":   newCaller(h).tick,
-		"sight":    newSight(h).tick,
+		loopStatuses: newStatuses(h, sender).tick,
+		loopDevices:  newDevices(h, sender).tick,
+		loopSweep:    newSweep(h, sender).tick,
+		loopCaller:   newCaller(h).tick,
+		loopSight:    newSight(h).tick,
 	} {
 		loops.Go(func() error {
 			measured := h.cfg.Metrics.ticked(name, tick)

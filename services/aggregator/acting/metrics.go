@@ -34,7 +34,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Buckets: []float64{.001, .005, .02, .1, .25, .5, 1, 2, 5, 10, 30},
 		}, []string{"loop"}),
 		delays: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "fleet_aggregator_report_to_status_seconds", Help: "Time from the NATS server's stamp of a report to the acknowledged status that is the first to show it: of each status, the oldest such report.",
+			Name: "fleet_aggregator_report_to_status_seconds", Help: "Time from the NATS server's stamp of a report to the acknowledged status that is the first to show it: of each status, the oldest such report. By the server's clock as this instance knows it: what it has not read yet is not in it.",
 			Buckets: []float64{.1, .25, .5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300},
 		}),
 	}
@@ -42,6 +42,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		for o := done; o <= deposed; o++ {
 			m.Sent.WithLabelValues(kind, o.String())
 		}
+	}
+	for _, loop := range []string{loopStatuses, loopDevices, loopSweep, loopCaller, loopSight} {
+		m.ticks.WithLabelValues(loop)
 	}
 	r.MustRegister(m.Sent, m.Removed, m.Resyncs, m.ticks, m.delays)
 	return m
