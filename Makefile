@@ -78,7 +78,7 @@ COMMIT   := $(shell git describe --always --dirty 2>/dev/null)
 .PHONY: test
 test: build peers race ## run all tests: unit, integration on real servers, scenarios, a short sweep and soak
 	go test -race -count=1 $(filter-out ./e2e/...,$(PACKAGES)) ./e2e/fault ./e2e/invariant ./e2e/lab ./e2e/record ./e2e/report
-	go test -count=1 -p 1 ./e2e/accounts ./e2e/backup ./e2e/chart ./e2e/cli ./e2e/explain ./e2e/introspection
+	go test -count=1 -p 1 ./e2e/accounts ./e2e/backup ./e2e/chart ./e2e/cli ./e2e/explain ./e2e/introspection ./e2e/observe
 	GOWORK=off $(SHIPPED) go -C $(HEAVY) test -count=1 ./...
 	@$(MAKE) --no-print-directory e2e
 	@$(MAKE) --no-print-directory sweep SWEEP=6
