@@ -1,21 +1,18 @@
 package chart
 
 import (
-	"context"
-	"errors"
-	"os/exec"
-	"regexp"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
-
-	"harmony.dev/e2e/lab"
-	"harmony.dev/fleet"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
 )
 
 // alerts are the rendered rules.
@@ -66,97 +63,41 @@ func TestAlerts_SayWhatIsWrong(t *testing.T) {
 	}
 }
 
-var (
-	series = regexp.MustCompile(`(?m)^([a-z_]+)(?:\{(.*)\})? `)
-	pair   = regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
-)
-
-// measured is what services export: metric to label to values.
-type measured map[string]map[string]map[string]bool
-
-func (m measured) add(text string) {
-	for _, line := range series.FindAllStringSubmatch(text, -1) {
-		if m[line[1]] == nil {
-			m[line[1]] = map[string]map[string]bool{}
-		}
-		for _, p := range pair.FindAllStringSubmatch(line[2], -1) {
-			if m[line[1]][p[1]] == nil {
-				m[line[1]][p[1]] = map[string]bool{}
-			}
-			m[line[1]][p[1]][p[2]] = true
-		}
-	}
-}
-
-// TestAlerts_AreAboutWhatIsMeasured compares the alerts with the metrics of services that run, in a fleet in which
-// something is wrong: an alert on a name that nobody exports never fires, and nobody says so.
-func TestAlerts_AreAboutWhatIsMeasured(t *testing.T) {
-	s := install(t)
-	s.StartDevices(2)
-	s.API.Apply(lab.Deployment{Name: "web", Selector: fleet.Selector{MatchLabels: map[string]string{"region": "north"}}})
-	s.awaitRunning("web", 1)
-	if _, err := s.NATS.JetStream().Publish(t.Context(), "$KV."+fleet.BucketDeviceState+".no.such.key", []byte("{")); err != nil {
+// TestAlerts_AreThoseOfTheirSource: but for the series of the release, and what the values change.
+func TestAlerts_AreThoseOfTheirSource(t *testing.T) {
+	all := variants(t)[1]
+	var source monitoringv1.PrometheusRuleSpec
+	if err := yaml.UnmarshalStrict([]byte(read(t, file(t, "deploy", "prometheus", "alerts.yaml"))), &source); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Conn().Publish(fleet.DesiredSubject("dev-0001"), nil); err != nil { // asks, and takes no answer
-		t.Fatal(err)
+	scope := fmt.Sprintf(`namespace=%q,job=~"acme-edge-(%s)"`, all.release.namespace, strings.Join(services, "|"))
+	var want []monitoringv1.Rule
+	for _, g := range source.Groups {
+		want = append(want, g.Rules...)
 	}
-	got := measured{}
-	s.Eventually(soon, "what is wrong is measured", func(context.Context) error {
-		for _, r := range s.services {
-			got.add(r.metrics())
-		}
-		if got["fleet_reason"] == nil || got["fleet_reconciler_snapshots_refused_total"] == nil {
-			return errors.New("it is not yet")
-		}
-		return nil
-	})
-	for _, rule := range alerts(t, variants(t)[1].objects) {
-		for _, s := range selectors(t, rule) {
-			exported(t, rule.Alert, s, got)
-		}
+	got := alerts(t, all.objects)
+	if len(got) != len(want) {
+		t.Fatalf("%d alerts, want %d", len(got), len(want))
 	}
-}
-
-// rare are labels whose values need a fault each to be seen. The code has them as strings.
-var rare = map[string]bool{"fleet_reason.reason": true, "fleet_patcher_api_write_seconds_count.result": true, "fleet_reconciler_snapshots_refused_total.reason": true}
-
-// exported fails when nobody exports a metric, a label of it, or a value that the alert asks for.
-func exported(t *testing.T, alert string, matchers []*labels.Matcher, got measured) {
-	t.Helper()
-	i := slices.IndexFunc(matchers, func(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel })
-	metric := matchers[i].Value
-	if metric == "up" {
-		return // of Prometheus itself
-	}
-	if got[metric] == nil {
-		t.Errorf("%s: nobody exports %s", alert, metric)
-		return
-	}
-	for _, m := range matchers {
-		if m.Name == model.MetricNameLabel || m.Name == "namespace" || m.Name == "job" {
-			continue // Prometheus adds the others
+	for i, w := range want {
+		if w.Expr = intstr.FromString(strings.ReplaceAll(w.Expr.String(), `job=~".+"`, scope)); w.Alert == "FleetDevicesStale" {
+			w.Expr = intstr.FromString(strings.ReplaceAll(w.Expr.String(), "> 0.1", "> 0.25"))
 		}
-		for value := range strings.SplitSeq(m.Value, "|") {
-			switch {
-			case rare[metric+"."+m.Name]:
-				inTheCode(t, alert, value)
-			case !got[metric][m.Name][value]:
-				t.Errorf("%s: no %s has %s=%q, but %v", alert, metric, m.Name, value, got[metric][m.Name])
-			}
+		w.Annotations["runbook_url"] = "https://wiki.example/fleet#" + strings.ToLower(w.Alert)
+		if !reflect.DeepEqual(got[i], w) {
+			t.Errorf("got %+v, want %+v", got[i], w)
 		}
 	}
 }
 
-// inTheCode fails when no service knows a value. The apiserver's own reasons are constants of Kubernetes.
-func inTheCode(t *testing.T, alert, value string) {
-	t.Helper()
-	if slices.Contains([]string{"Conflict", "AlreadyExists", "NotFound"}, value) {
-		return
+// TestDashboard_IsItsSource has the ConfigMap hold the dashboard byte by byte, with what the sidecar of Grafana looks for.
+func TestDashboard_IsItsSource(t *testing.T) {
+	all := variants(t)[1]
+	u := all.objects.of("metrics").kind("ConfigMap").one(t)
+	if got, want := as[corev1.ConfigMap](t, u).Data["harmony-fleet.json"], read(t, file(t, "deploy", "grafana", "dashboard.json")); strings.TrimSpace(got) != strings.TrimSpace(want) {
+		t.Error("it is another one than deploy/grafana/dashboard.json")
 	}
-	root := lab.Root(t)
-	out, err := exec.CommandContext(t.Context(), "grep", "-rlF", "--include=*.go", "--exclude=*_test.go", `"`+value+`"`, root+"/fleet", root+"/services").Output()
-	if err != nil || len(out) == 0 {
-		t.Errorf("%s: no service knows %q", alert, value)
+	if u.GetLabels()["dashboards"] != "grafana" || u.GetAnnotations()["grafana_folder"] != "Edge" {
+		t.Errorf("labels %v, annotations %v", u.GetLabels(), u.GetAnnotations())
 	}
 }

@@ -45,7 +45,7 @@ func TestConnections_CarryNoSecret(t *testing.T) {
 func contexts(t testing.TB, all objects) map[string]map[string]any {
 	t.Helper()
 	files := map[string]map[string]any{}
-	for _, u := range all.kind("ConfigMap") {
+	for _, u := range all.of("nats").kind("ConfigMap") {
 		for name, text := range as[corev1.ConfigMap](t, u).Data {
 			context := map[string]any{}
 			if err := json.Unmarshal([]byte(text), &context); err != nil {
@@ -68,7 +68,7 @@ func mount(t testing.TB, all objects, service string, secrets map[string]string)
 	}
 	for _, source := range pod.Volumes[0].Projected.Sources {
 		if source.ConfigMap != nil {
-			for _, u := range all.kind("ConfigMap") {
+			for _, u := range all.of("nats").kind("ConfigMap") {
 				for name, text := range as[corev1.ConfigMap](t, u).Data {
 					write(t, filepath.Join(dir, name), strings.ReplaceAll(text, natsDir, dir))
 				}

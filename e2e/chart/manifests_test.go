@@ -22,6 +22,7 @@ func TestManifests_AreWhatTheChartRenders(t *testing.T) {
 			t.Errorf("deploy/%s is not what the chart renders: run 'make manifests'", name)
 		}
 	}
+	same(t, filepath.Join(out, "chart", "files"), file(t, "deploy", "chart", "files"))
 	same(t, filepath.Join(out, "chart", "files", "crds"), file(t, "deploy", "chart", "files", "crds"))
 }
 
@@ -85,7 +86,9 @@ func names(t testing.TB, dir string) map[string]bool {
 	}
 	all := map[string]bool{}
 	for _, e := range entries {
-		all[e.Name()] = true
+		if !e.IsDir() {
+			all[e.Name()] = true
+		}
 	}
 	return all
 }

@@ -42,6 +42,8 @@ func TestSchema_RefusesBadValues(t *testing.T) {
 		{"networkPolicy.natsPorts[0]=70000", []string{"/networkPolicy/natsPorts/0"}},
 		{"crds.install=yes", []string{"/crds/install", "want boolean"}},
 		{"prometheusRule.staleDevicesRatio=10", []string{"/prometheusRule/staleDevicesRatio"}},
+		{"prometheusRule.runbooks=docs/runbooks.md", []string{"/prometheusRule/runbooks"}},
+		{"grafanaDashboard.labels=grafana", []string{"/grafanaDashboard/labels", "want object"}},
 		// what a schema cannot say well, the templates do
 		{"nats.creds.secretName=a,nats.nkey.secretName=b", []string{"the data connection has both creds and nkey"}},
 		{"nats.contextSecret.secretName=a,nats.control.inboxPrefix=b", []string{"set nats.control.url or nats.control.contextSecret too"}},

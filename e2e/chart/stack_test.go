@@ -153,16 +153,12 @@ func (s *installed) recordTwice(name string) {
 	}
 }
 
-var writeLine = regexp.MustCompile(`(?m)^fleet_patcher_api_write_seconds_count\{resource="([^"]+)",result="([^"]+)",verb="([^"]+)"\}`)
+var requestLine = regexp.MustCompile(`(?m)^fleet_patcher_api_request_seconds_count\{resource="([^"]+)",result="([^"]+)",verb="([^"]+)"\} [1-9]`)
 
-// usedByThePatcher are the calls that its own metrics say worked, and the reads without which it would not be ready and
-// no Event counted up.
+// usedByThePatcher are the calls that its own metrics say worked.
 func (s *installed) usedByThePatcher() []string {
-	used := []string{"fleet: get events"}
-	for _, r := range []string{"deployments", "devices"} {
-		used = append(used, "fleet: list "+r+"."+fleet.Group, "fleet: watch "+r+"."+fleet.Group)
-	}
-	for _, m := range writeLine.FindAllStringSubmatch(s.services["patcher"].metrics(), -1) {
+	var used []string
+	for _, m := range requestLine.FindAllStringSubmatch(s.services["patcher"].metrics(), -1) {
 		group := fleet.Group
 		if m[1] == "events" {
 			group = ""

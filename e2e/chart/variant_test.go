@@ -32,7 +32,7 @@ func TestVariants_AllOnHasEveryKind(t *testing.T) {
 		kinds[u.GetKind()]++
 	}
 	want := map[string]int{
-		"ConfigMap": 1, "CustomResourceDefinition": 2, "Deployment": 3, "Job": 1, "NetworkPolicy": 4, "PodDisruptionBudget": 3,
+		"ConfigMap": 2, "CustomResourceDefinition": 2, "Deployment": 3, "Job": 1, "NetworkPolicy": 4, "PodDisruptionBudget": 3,
 		"PrometheusRule": 1, "Role": 3, "RoleBinding": 3, "Service": 3, "ServiceAccount": 4, "ServiceMonitor": 1,
 	}
 	for kind, n := range want {
