@@ -9,7 +9,7 @@ import (
 
 var (
 	chapter = regexp.MustCompile(`(?m)^## (Fleet\w+)$`)
-	command = regexp.MustCompile("(?m)^\\$?(fleet|nats|kubectl) ")
+	command = regexp.MustCompile(`(?m)^(fleet|nats|kubectl) `)
 )
 
 // TestRunbooks_OneForEachAlert, where the alert's link leads: what GitHub makes of a heading.

@@ -33,7 +33,9 @@ func TestTell(t *testing.T) {
 		{"ready", pending, ready, []string{"Normal AllRunning generation 1: running on 6 devices"}},
 		{"ready as it was", ready, with(ready, func(s *status.Stage) { s.Message = "running on 7 devices" }), nil},
 		{"ready with another generation", ready, with(ready, func(s *status.Stage) { s.Generation = 2 }), []string{"Normal AllRunning generation 2: running on 6 devices"}},
-		{"ready, but with nothing", ready, with(ready, func(s *status.Stage) { s.Reason, s.Message = fleet.ReasonNoDevicesMatch, "the selector matches no device" }), []string{"Normal NoDevicesMatch generation 1: the selector matches no device"}},
+		{"ready, but with nothing", ready, with(ready, func(s *status.Stage) {
+			s.Reason, s.Message = fleet.ReasonNoDevicesMatch, "the selector matches no device"
+		}), []string{"Normal NoDevicesMatch generation 1: the selector matches no device"}},
 		{"on its way", ready, pending, nil},
 		{"failed", pending, failed, []string{"Warning DevicesFailed m"}},
 		{"failed still", failed, with(failed, func(s *status.Stage) { s.Message = "failed on 2" }), nil},
