@@ -198,7 +198,7 @@ func (p *process) life(ctx context.Context, c *cli.Context) int {
 	if err := web.close(); err != nil {
 		p.log.Warn("end", "err", err)
 	}
-	p.log.Info("ended", "code", code)
+	p.log.Info("ended", "exit_code", code)
 	return code
 }
 

@@ -92,7 +92,7 @@ func (s *source) observe(stamp time.Time) {
 		return
 	}
 	v.state.Jumped(v.clock.Now(), jump)
-	v.log.Warn("the servers' clock jumped: what waits for a quiet mirror waits anew", "by", jump)
+	v.log.Warn("the servers' clock jumped: what waits for a quiet mirror waits anew", "jump", jump)
 	v.mirror.young, v.desired.young = v.mirror.young.Add(jump), v.lastLoss().Add(jump)
 }
 
