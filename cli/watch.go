@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/urfave/cli/v2"
+
+	"harmony.dev/fleet"
 )
 
 // watchEvery is how often a watch asks.
@@ -250,8 +252,8 @@ type newsDesk struct {
 // since returns what is new.
 func (d *newsDesk) since(services []serviceStatus) []string {
 	notes := statusNotes(services)
-	if len(notes) == 0 && !allReady(services) {
-		notes = []string{printable(unready(services))}
+	if len(notes) == 0 {
+		notes = restless(services)
 	}
 	var out []string
 	for _, n := range notes {
@@ -264,6 +266,20 @@ func (d *newsDesk) since(services []serviceStatus) []string {
 	}
 	d.notes, d.wrong = notes, len(notes) > 0
 	return out
+}
+
+// restless names the replicas that cannot be relied on, and give no reason. One that is converging writes what was asked of
+// it: that is how each change begins.
+func restless(services []serviceStatus) []string {
+	var notes []string
+	for _, s := range services {
+		for _, h := range s.Replicas {
+			if !h.Ready || h.State != fleet.StateReady && h.State != fleet.StateConverging {
+				notes = append(notes, printable(fmt.Sprintf("%s is %s", h.Instance, h.State)))
+			}
+		}
+	}
+	return notes
 }
 
 func readyNames(services []serviceStatus) []string {

@@ -74,8 +74,9 @@ func TestNewsDesk_TellsWhatIsWrongOnceAndThatItIsOver(t *testing.T) {
 		{[]serviceStatus{replica("a", degraded)}, "a (a-1): X: lost [31m"},
 		{[]serviceStatus{replica("a", degraded)}, ""},
 		{[]serviceStatus{replica("a", degraded), {Service: "b"}}, "b does not answer: is it running, and connected to the same NATS account?"},
-		{[]serviceStatus{replica("a", nil), replica("b", func(h *fleet.Health) { h.State = fleet.StateConverging })}, "b-1 is converging"},
+		{[]serviceStatus{replica("a", nil), replica("b", func(h *fleet.Health) { h.State, h.Ready = fleet.StateReplaying, false })}, "b-1 is replaying"},
 		{[]serviceStatus{replica("a", nil), replica("b", nil)}, "all services are ready: a-1, b-1"},
+		{[]serviceStatus{replica("a", nil), replica("b", func(h *fleet.Health) { h.State = fleet.StateConverging })}, ""}, // as with each change
 		{[]serviceStatus{replica("a", nil), replica("b", nil)}, ""},
 	} {
 		if got := strings.Join(d.since(step.services), "|"); got != step.want {
