@@ -187,8 +187,13 @@ func versionProblem(services []Service) []Problem {
 // fleetProblems says what the Deployments lack.
 func fleetProblems(p Picture) []Problem {
 	part := p.Deployments
+	aggregator := p.service(fleet.ServiceAggregator)
 	switch {
-	case part.Err != "" && !p.service(fleet.ServiceAggregator).Silent():
+	case part.Err != "" && aggregator.Silent():
+		return nil // that is told, and the rest is old
+	case part.Err != "" && aggregator.Missed > 0:
+		return []Problem{silence(aggregator)}
+	case part.Err != "":
 		return []Problem{{State: Unhealthy, Text: fmt.Sprintf("Questions about Deployments are not answered since %s: %s", clock(part.ErrSince), part.Err)}}
 	case part.Got.IsZero():
 		return []Problem{{State: Unknown, Text: "Asking for Deployments …"}}

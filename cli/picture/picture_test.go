@@ -118,6 +118,10 @@ func TestJudge(t *testing.T) {
 		{"questions unanswered", 1, func(r *picture.Round) {
 			*r.Deployments = picture.Answer[[]fleet.DeploymentView]{Err: errors.New("timeout")}
 		}, picture.Unhealthy, "Questions about Deployments are not answered"},
+		{"questions unanswered, since nobody is there", 1, func(r *picture.Round) {
+			silent(r, fleet.ServiceAggregator)
+			*r.Deployments = picture.Answer[[]fleet.DeploymentView]{Err: errors.New("no responders")}
+		}, picture.Unhealthy, "fleet-aggregator does not answer since 12:00:00"},
 		{"versions differ", 1, func(r *picture.Round) {
 			change(r, fleet.ServiceAggregator, func(h *fleet.Health) { h.Version = "v2" })
 		}, picture.Converging, "v1, v2"},

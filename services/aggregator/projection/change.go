@@ -15,7 +15,7 @@ func (s *State) ChangesOf(name fleet.DeploymentName) iter.Seq[fleet.Change] {
 			return
 		}
 		for _, p := range d.pairs {
-			if p.wish != nil && !(p.yieldWritten(yield) && p.yieldReported(yield)) {
+			if p.wish != nil && (!p.yieldWritten(yield) || !p.yieldReported(yield)) {
 				return
 			}
 		}

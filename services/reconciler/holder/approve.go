@@ -13,8 +13,7 @@ import (
 
 // HowToApprove says what a person can do about a hold.
 func HowToApprove(id string) string {
-	return fmt.Sprintf(`look at it with: nats request %s '{}'; approve it with: nats request %s '{"id":%q}'`,
-		fleet.PlanShow.Subject, fleet.HoldApprove.Subject, id)
+	return fmt.Sprintf("look at it with: fleet hold show; approve it with: fleet hold approve %s", id)
 }
 
 // approval asks the holder's loop to approve a hold.
