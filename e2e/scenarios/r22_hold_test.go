@@ -199,7 +199,7 @@ func (s *braked) approve(id string) error {
 }
 
 // shownApproval is how 'fleet status' says to approve a hold.
-var shownApproval = regexp.MustCompile(`approve it with: (nats request \S+ '[^']+')`)
+var shownApproval = regexp.MustCompile(`approve it with: fleet (hold approve \S+)`)
 
 // approveAsShown runs the command that 'fleet status' shows.
 func (s *braked) approveAsShown(h fleet.Hold) {
@@ -209,7 +209,7 @@ func (s *braked) approveAsShown(h fleet.Hold) {
 	if m == nil {
 		s.t.Fatalf("fleet status does not show how to approve %s:\n%s", h.ID, out)
 	}
-	out, err := s.Shell(s.t.Context(), "NATS_URL="+s.NATS.URL()+" "+m[1])
+	out, err := s.FleetCommand(s.t.Context(), append(strings.Fields(m[1]), "--yes")...)
 	if err != nil || !strings.Contains(out, h.ID) {
 		s.t.Fatalf("%s: %v\n%s", m[1], err, out)
 	}
