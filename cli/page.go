@@ -110,12 +110,7 @@ func (p *page) writeTo(out io.Writer, coloured bool) error {
 func (p *page) freshness(answers ...fleet.Freshness) {
 	f := answers[0]
 	for _, a := range answers[1:] {
-		if a.AsOf.Before(f.AsOf) {
-			f.AsOf = a.AsOf
-		}
-		if f.Synced && !a.Synced {
-			f.Synced, f.Reason = false, a.Reason
-		}
+		f = f.Join(a)
 	}
 	p.field("as of", f.AsOf.UTC().Format(timeFormat))
 	if !f.Synced {

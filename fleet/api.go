@@ -96,6 +96,17 @@ type Freshness struct {
 	Reason string    `json:"reason,omitempty"` // why not
 }
 
+// Join returns how far two answers can be trusted together: as of the older one, and whole when both are.
+func (f Freshness) Join(o Freshness) Freshness {
+	if o.AsOf.Before(f.AsOf) {
+		f.AsOf = o.AsOf
+	}
+	if f.Synced && !o.Synced {
+		f.Synced, f.Reason = false, o.Reason
+	}
+	return f
+}
+
 // DeploymentsListRequest lists Deployments.
 type DeploymentsListRequest struct {
 	Page

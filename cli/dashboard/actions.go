@@ -2,10 +2,12 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"harmony.dev/fleet"
+	"harmony.dev/fleet/rpc"
 )
 
 // actWithin is how long an action may take.
@@ -34,11 +36,11 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		s.readOnly(w, r)
 		return
 	}
-	id, outcome := s.sessions.login(r.PostFormValue("token"), time.Now())
+	id, outcome := s.sessions.login(r.RemoteAddr, r.PostFormValue("token"), time.Now())
 	switch outcome {
 	case loggedIn:
 		s.cfg.Log.Info("logged in", "remote", r.RemoteAddr)
-		http.SetCookie(w, sessionCookie(id, r.TLS != nil))
+		http.SetCookie(w, sessionCookie(id, r))
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	case wrongToken:
 		s.cfg.Log.Warn("wrong token", "remote", r.RemoteAddr)
@@ -52,7 +54,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	if s.sessions != nil {
 		s.sessions.logout(r)
 	}
-	http.SetCookie(w, sessionCookie("", r.TLS != nil))
+	http.SetCookie(w, sessionCookie("", r))
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
@@ -62,16 +64,35 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, what, object string
 		s.showMessage(w, r, http.StatusForbidden, "Not allowed", "Log in first: this changes the fleet.")
 		return false
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), actWithin)
+	// It goes on when the browser leaves: nothing is to be left half done.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actWithin)
 	defer cancel()
 	err := do(ctx)
 	s.cfg.Log.Info("action", "action", what, "object", object, "remote", r.RemoteAddr, "err", err)
-	if err != nil {
+	switch {
+	case err == nil:
+		return true
+	case refused(err):
 		s.showError(w, r, err)
-		return false
+	default:
+		s.showMessage(w, r, http.StatusServiceUnavailable, "It is not known whether it was done", err.Error()+". Look before you try again.")
 	}
-	return true
+	return false
 }
+
+// refused reports whether an error says that nothing was done.
+func refused(err error) bool {
+	switch e, ok := errors.AsType[*fleet.Error](err); {
+	case !ok:
+		return false
+	case e.Code == fleet.CodeInvalid, e.Code == fleet.CodeNotFound, e.Code == fleet.CodeConflict:
+		return true
+	default:
+		return e.Reason == rpc.ReasonNoResponders || e.Reason == rpc.ReasonDisconnected || e.Reason == reasonNoKubernetes
+	}
+}
+
+const reasonNoKubernetes = "NoKubernetes"
 
 func (s *Server) approve(w http.ResponseWriter, r *http.Request) {
 	id := r.PostFormValue("id")
@@ -93,7 +114,7 @@ func (s *Server) forget(w http.ResponseWriter, r *http.Request) {
 			return fleet.Errorf(fleet.CodeInvalid, "Invalid", "%s", err)
 		}
 		if s.cfg.Actions.Forget == nil {
-			return fleet.Errorf(fleet.CodeUnavailable, "NoKubernetes", "this dashboard has no way to Kubernetes: start it with --kubeconfig")
+			return fleet.Errorf(fleet.CodeUnavailable, reasonNoKubernetes, "this dashboard has no way to Kubernetes: start it with --kubeconfig")
 		}
 		return s.cfg.Actions.Forget(ctx, name)
 	})

@@ -18,7 +18,10 @@ func allDeployments(ctx context.Context, nc *nats.Conn) (a picture.Answer[[]flee
 		if err != nil {
 			return picture.Answer[[]fleet.DeploymentView]{Err: err}
 		}
-		a.Value, a.Fresh = append(a.Value, got.Items...), got.Freshness
+		if a.Value = append(a.Value, got.Items...); after == "" {
+			a.Fresh = got.Freshness
+		}
+		a.Fresh = a.Fresh.Join(got.Freshness)
 		if after = got.Next; after == "" {
 			return a
 		}
@@ -33,7 +36,10 @@ func allDevices(ctx context.Context, nc *nats.Conn) (a picture.Answer[[]fleet.De
 		if err != nil {
 			return picture.Answer[[]fleet.DeviceSummary]{Err: err}
 		}
-		a.Value, a.Fresh = append(a.Value, got.Items...), got.Freshness
+		if a.Value = append(a.Value, got.Items...); after == "" {
+			a.Fresh = got.Freshness
+		}
+		a.Fresh = a.Fresh.Join(got.Freshness)
 		if after = got.Next; after == "" {
 			return a
 		}

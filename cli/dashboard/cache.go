@@ -29,8 +29,10 @@ type entry struct {
 	asking chan struct{} // closed when the question is answered, nil while none is on its way
 }
 
-// keepFor is how long an answer is kept that nobody looks at.
-const keepFor = time.Minute
+const (
+	keepFor    = time.Minute // an answer that nobody looks at
+	maxEntries = 512         // of whoever asks for pages of all names
+)
 
 func newCache(every time.Duration) *cache { return &cache{every: every, entries: map[string]*entry{}} }
 
@@ -45,6 +47,9 @@ func (c *cache) entry(key string, now time.Time) *entry {
 	}
 	e := c.entries[key]
 	if e == nil {
+		if len(c.entries) >= maxEntries {
+			c.dropOldest()
+		}
 		e = &entry{}
 		c.entries[key] = e
 	}
@@ -52,8 +57,19 @@ func (c *cache) entry(key string, now time.Time) *entry {
 	return e
 }
 
+// dropOldest drops what was not used for longest.
+func (c *cache) dropOldest() {
+	oldest := ""
+	for k, e := range c.entries {
+		if oldest == "" || e.used.Before(c.entries[oldest].used) {
+			oldest = k
+		}
+	}
+	delete(c.entries, oldest)
+}
+
 // asked returns what a question was last answered. When it is due the question is asked again, and the answer waited for:
-// for one round when there is an older one, so that nobody is kept from seeing that no answer comes. The error is that of
+// for a part of a round when there is an older one, so that nobody is kept from seeing that no answer comes. The error is that of
 // the last time, when the value is older or there is none.
 func asked[T any](ctx context.Context, c *cache, key string, ask func(context.Context) picture.Answer[T]) (picture.Part[T], error) {
 	e := c.entry(key, time.Now())
@@ -62,7 +78,7 @@ func asked[T any](ctx context.Context, c *cache, key string, ask func(context.Co
 		e.asking = make(chan struct{})
 		go answered(context.WithoutCancel(ctx), c, e, ask)
 	}
-	asking, patience := e.asking, c.every
+	asking, patience := e.asking, c.every/4
 	if e.part == nil {
 		patience = answerWithin
 	}
@@ -93,10 +109,7 @@ func answered[T any](ctx context.Context, c *cache, e *entry, ask func(context.C
 	defer e.mu.Unlock()
 	part, _ := e.part.(picture.Part[T])
 	e.part, e.err = part.Take(&a, time.Now()), a.Err
-	e.next = time.Now().Add(c.every)
-	if a.Err == nil {
-		e.next = time.Now().Add(max(c.every, restFactor*time.Since(began)))
-	}
+	e.next = time.Now().Add(rest(c.every, time.Since(began)))
 	close(e.asking)
 	e.asking = nil
 }

@@ -21,7 +21,8 @@ type stream struct {
 	have  map[string]string // hash of each section that the browser has
 	asOf  map[string]string // the time that each section is as of
 	cells []fleet.DeviceSummary
-	full  bool // the browser has the grid of cells
+	full  bool   // the browser has the grid of cells
+	said  string // the notice that the browser has
 }
 
 // events sends a page its changes, once in each round, until the browser leaves:
@@ -29,7 +30,7 @@ type stream struct {
 //	fragment  {"id": …, "hash": …, "html": …}   a section that came out otherwise
 //	when      ["id", "<time …>"]                 the time that a section is as of, which is otherwise unchanged
 //	cells     [["pi-07", "failed"], …]          devices that are shown as something else
-//	gone      "why"                             what the page is about is not there any more
+//	notice    "why"                             what the page is about cannot be shown; "": it can again
 //	tick      the server's time                 always: without it the page is not live
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	page, err := url.Parse(r.URL.Query().Get("page"))
@@ -77,20 +78,18 @@ func haveOf(list string) map[string]string {
 
 // update sends what has changed since the last update.
 func (s *Server) update(r *http.Request, st *stream, page *url.URL) error {
+	v, missing := s.view(r, page.Path, page.Query())
 	if err := st.out.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
 		return err
 	}
-	v, err := s.view(r, page.Path, page.Query())
-	switch {
-	case err != nil && fleet.CodeOf(err) == fleet.CodeNotFound:
-		if err := st.send("gone", err.Error()); err != nil {
-			return err
-		}
-	case err != nil: // never answered: there is nothing to show yet
-	default:
-		if err := st.sections(v); err != nil {
-			return err
-		}
+	if missing != nil { // what every page shows is true all the same
+		v.page.sections = nil
+	}
+	if err := st.sections(v); err != nil {
+		return err
+	}
+	if err := st.notice(missing); err != nil {
+		return err
 	}
 	if err := st.send("tick", time.Now().UTC()); err != nil {
 		return err
@@ -122,6 +121,19 @@ func (st *stream) sections(v *view) error {
 		}
 	}
 	return nil
+}
+
+// notice sends why the page's own sections cannot be shown, once.
+func (st *stream) notice(missing error) error {
+	text := ""
+	if missing != nil {
+		text = missing.Error()
+	}
+	if text == st.said {
+		return nil
+	}
+	st.said = text
+	return st.send("notice", text)
 }
 
 // when sends the time that a section is as of, which is otherwise unchanged.

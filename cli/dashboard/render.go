@@ -20,7 +20,7 @@ var templateFiles embed.FS
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp": stamp, "clock": clock, "old": old, "bar": bar, "tally": tally, "cells": cells, "cell": cell, "density": density,
 	"grid": gridHTML, "standing": standing, "short": short, "words": words, "percent": percent, "lag": lag, "held": heldDeletes,
-	"conditions": conditions, "when": whenOf, "selector": selectorWords, "plural": plural, "ago": ago,
+	"conditions": conditions, "brake": brakeOf, "when": whenOf, "selector": selectorWords, "plural": plural, "ago": ago,
 }).ParseFS(templateFiles, "templates/*.gohtml"))
 
 // rendered is a section of a page.
@@ -185,6 +185,9 @@ func old(v *view, what string) string {
 		aggregator, text = false, since(b.Err, b.Got, b.ErrSince)
 	default:
 		text = since(v.P.Deployments.Err, v.P.Deployments.Got, v.P.Deployments.ErrSince)
+		if what == "operator" { // who of them is silent is told of each
+			return since("", v.Now, v.Now)
+		}
 		if what == "devices" {
 			text = since(v.P.Devices.Err, v.P.Devices.Got, v.P.Devices.ErrSince)
 		}

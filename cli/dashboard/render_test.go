@@ -186,6 +186,22 @@ func TestStream_SendsWhatChanged(t *testing.T) {
 	}
 }
 
+func TestBrake_IsNotSaidToHoldNothingWhenThatIsNotKnown(t *testing.T) {
+	held := fleet.Health{Service: fleet.ServiceReconciler, Instance: "r", Reasons: []fleet.Reason{{Reason: fleet.ReasonHeld, Message: "12 deletes wait"}}}
+	p := picture.Picture{Link: picture.Link{Connected: true}, Services: []picture.Service{{Name: fleet.ServiceReconciler, Heard: noon, Replicas: []picture.Replica{{Health: held}}}}}
+	if b := brakeOf(p); len(b.Held) != 1 || b.Unknown != "" {
+		t.Errorf("%+v", b)
+	}
+	p.Services[0].Missed = 2
+	if b := brakeOf(p); len(b.Held) != 1 || !strings.Contains(b.Unknown, "12:00:00") {
+		t.Errorf("%+v", b)
+	}
+	p.Services[0].Missed, p.Link.Connected, p.Services[0].Replicas = 0, false, nil
+	if b := brakeOf(p); b.Unknown == "" {
+		t.Errorf("%+v", b)
+	}
+}
+
 func TestGridHTML_TakesNothingButNames(t *testing.T) {
 	got := string(gridHTML([]fleet.DeviceSummary{{Name: hostile}, {Name: "pi-1", Class: hostile}, {Name: "pi-2", Class: fleet.ClassFailed}, {Name: "pi-3", State: fleet.DeviceStale}}))
 	if got != "<i id=d-pi-2 class=failed></i><i id=d-pi-3 class=stale></i>" {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"harmony.dev/cli/picture"
@@ -33,6 +34,9 @@ const maxStreams = 100
 // New returns a server.
 func New(cfg Config) *Server {
 	cfg.Every = cmp.Or(cfg.Every, defaultEvery)
+	for i, host := range cfg.Hosts {
+		cfg.Hosts[i] = strings.ToLower(host)
+	}
 	s := &Server{
 		cfg: cfg, watcher: newWatcher(cfg.NATS, cfg.Every), cache: newCache(cfg.Every),
 		streams: make(chan struct{}, maxStreams),
@@ -53,7 +57,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.watcher.run(ctx)
 	}()
 	web := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+		Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, // streams set their own IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it
 	}
 	stopped := make(chan error, 1)
@@ -91,6 +95,9 @@ func (s *Server) Handler() http.Handler {
 	return s.guard(http.NewCrossOriginProtection().Handler(mux))
 }
 
+// bodyWithin is how long the body of a request may take.
+const bodyWithin = 10 * time.Second
+
 // policy lets a page run and load only what is served here.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -110,6 +117,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+		if r.Method == http.MethodPost {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin)) // not every server can
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -133,13 +143,21 @@ func (s *Server) view(r *http.Request, path string, query url.Values) (*view, er
 	if q := query.Encode(); q != "" {
 		v.Path += "?" + q
 	}
-	return v, p.load(r.Context(), s, v, name, query)
+	err := p.load(r.Context(), s, v, name, query)
+	s.look(r, v) // again: a service may have fallen silent while the page's own questions waited for it
+	return v, err
+}
+
+// look brings what every page shows of the fleet up to date.
+func (s *Server) look(r *http.Request, v *view) {
+	v.P, v.Now = s.watcher.look(r.Context()), time.Now()
+	v.Banner = picture.Judge(v.P)
 }
 
 // frame returns what every page shows.
 func (s *Server) frame(r *http.Request) *view {
-	v := &view{P: s.watcher.look(r.Context()), Now: time.Now()}
-	v.Banner = picture.Judge(v.P)
+	v := &view{}
+	s.look(r, v)
 	v.Acts = acts{Offered: s.sessions != nil, LoggedIn: s.sessions.known(r, v.Now)}
 	v.Acts.Forget = v.Acts.LoggedIn && s.cfg.Actions.Forget != nil
 	return v

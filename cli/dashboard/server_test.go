@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"bufio"
 	"context"
 	"log/slog"
 	"net/http"
@@ -20,7 +21,7 @@ const token = "a-token-of-enough-letters"
 func dashboardAt(t *testing.T, a *Actions) (base string, log *strings.Builder) {
 	t.Helper()
 	log = &strings.Builder{}
-	s := New(Config{NATS: fleettest.NATS(t).Conn(t), Log: slog.New(slog.NewTextHandler(log, nil)), Every: 20 * time.Millisecond, Hosts: []string{"fleet.example"}, Actions: a})
+	s := New(Config{NATS: fleettest.NATS(t).Conn(t), Log: slog.New(slog.NewTextHandler(log, nil)), Every: 20 * time.Millisecond, Hosts: []string{"Fleet.example"}, Actions: a})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); s.watcher.run(ctx) }()
@@ -97,6 +98,33 @@ func TestServer_AnswersOnlyToItsNames(t *testing.T) {
 	}
 }
 
+// A page whose own question is not answered is no reason to let the banner stand still.
+func TestServer_StreamOfAPageThatCannotBeShown(t *testing.T) {
+	base, _ := dashboardAt(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/events?page=/devices/pi-1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	seen := map[string]bool{}
+	for lines := bufio.NewScanner(resp.Body); lines.Scan() && len(seen) < 3; {
+		for _, want := range []string{`{"id":"banner"`, "no fleet-aggregator answers", "event: notice"} {
+			if strings.Contains(lines.Text(), want) {
+				seen[want] = true
+			}
+		}
+	}
+	if len(seen) < 3 {
+		t.Errorf("only %v", seen)
+	}
+}
+
 func TestServer_ReadOnly(t *testing.T) {
 	base, _ := dashboardAt(t, nil)
 	for _, path := range []string{"/hold/approve", "/devices/pi-1/forget", "/login"} {
@@ -155,23 +183,26 @@ func TestServer_ActionsNeedTheToken(t *testing.T) {
 func TestSessions_GuessingIsSlow(t *testing.T) {
 	s := newSessions(token)
 	for range loginsBurst {
-		if _, o := s.login("wrong", noon); o != wrongToken {
+		if _, o := s.login("192.0.2.1:5", "wrong", noon); o != wrongToken {
 			t.Fatal(o)
 		}
 	}
-	if _, o := s.login(token, noon); o != tooMany {
+	if _, o := s.login("192.0.2.1:6", token, noon); o != tooMany {
 		t.Errorf("the right token at the sixth attempt of a second: %d", o)
 	}
-	if _, o := s.login(token, noon.Add(time.Minute)); o != loggedIn {
+	if _, o := s.login("192.0.2.2:5", token, noon); o != loggedIn {
+		t.Errorf("somebody else's guesses keep one out: %d", o)
+	}
+	if _, o := s.login("192.0.2.1:7", token, noon.Add(time.Minute)); o != loggedIn {
 		t.Errorf("%d", o)
 	}
 }
 
 func TestSessions_End(t *testing.T) {
 	s := newSessions(token)
-	id, _ := s.login(token, noon)
+	id, _ := s.login("192.0.2.1:5", token, noon)
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-	r.AddCookie(sessionCookie(id, false))
+	r.AddCookie(sessionCookie(id, r))
 	if !s.known(r, noon.Add(sessionTime-time.Second)) || s.known(r, noon.Add(sessionTime)) {
 		t.Error("it does not last as long as it should")
 	}

@@ -18,8 +18,14 @@ const (
 	// answerWithin is how long an answer about Deployments or devices may take. Who is silent is told by the health, sooner.
 	answerWithin = 2500 * time.Millisecond
 	// restFactor is how many times longer than the answer took nobody asks again: a question for 10,000 devices has its price.
-	restFactor = 4
+	restFactor  = 4
+	longestRest = 4 * time.Second
 )
+
+// rest is the pause after a question that took so long.
+func rest(every, took time.Duration) time.Duration {
+	return max(every-took, min(restFactor*took, longestRest))
+}
 
 // watcher keeps a picture up to date.
 type watcher struct {
@@ -79,8 +85,8 @@ func (w *watcher) loop(ctx context.Context, what string, ask func(context.Contex
 		took := time.Since(began)
 		w.take(what, r)
 		pause := w.every - took
-		if what != aboutHealth && took < answerWithin {
-			pause = max(pause, restFactor*took)
+		if what != aboutHealth {
+			pause = rest(w.every, took)
 		}
 		select {
 		case <-ctx.Done():

@@ -105,3 +105,28 @@ func plural(n int, noun string) string {
 
 // selectorWords writes a selector the way kubectl prints one.
 func selectorWords(s fleet.Selector) string { return s.String() }
+
+// brake is what is known of the brake: what it holds, or why that is not known.
+type brake struct {
+	Held    []string
+	Unknown string
+}
+
+func brakeOf(p picture.Picture) (b brake) {
+	for _, s := range p.Services {
+		if s.Name != fleet.ServiceReconciler {
+			continue
+		}
+		if !p.Link.Connected || s.Silent() || s.Heard.IsZero() {
+			b.Unknown = "fleet-reconciler was last heard of at " + clock(s.Heard)
+		}
+		for _, r := range s.Replicas {
+			for _, x := range r.Reasons {
+				if x.Reason == fleet.ReasonHeld && !slices.Contains(b.Held, x.Message) {
+					b.Held = append(b.Held, x.Message)
+				}
+			}
+		}
+	}
+	return b
+}

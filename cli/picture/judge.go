@@ -66,8 +66,40 @@ func Judge(p Picture) Banner {
 }
 
 func wellSentence(p Picture) string {
-	n, d := len(p.Deployments.Value), len(p.Devices.Value)
-	return fmt.Sprintf("All is well: %s, %s", count(n, "deployment"), count(d, "device"))
+	text := fmt.Sprintf("All is well: %s, %s", count(len(p.Deployments.Value), "deployment"), count(len(p.Devices.Value), "device"))
+	if n := stale(p.Devices.Value); n > 0 {
+		text += fmt.Sprintf(", %d of them stale", n)
+	}
+	return text
+}
+
+func stale(devices []fleet.DeviceSummary) (n int) {
+	for _, d := range devices {
+		if d.State == fleet.DeviceStale {
+			n++
+		}
+	}
+	return n
+}
+
+// From manyStale devices on, more than a fifth of all being stale is told: a site is away, or a network.
+const manyStale = 5
+
+// deviceProblems says what is wrong with the devices, or with what is known of them.
+func deviceProblems(p Picture) []Problem {
+	part := p.Devices
+	n, all := stale(part.Value), len(part.Value)
+	switch {
+	case part.Err != "" && p.service(fleet.ServiceAggregator).Missed > 0:
+		return nil // that is told, and the rest is old
+	case part.Err != "":
+		return []Problem{{State: Degraded, Text: fmt.Sprintf("Questions about devices are not answered since %s: %s", clock(part.ErrSince), part.Err)}}
+	case part.Got.IsZero():
+		return []Problem{{State: Unknown, Text: "Asking for devices …"}}
+	case n >= manyStale && 5*n > all:
+		return []Problem{{State: Degraded, Text: fmt.Sprintf("%d of %d devices are stale: they have been silent for too long", n, all), More: &Page{"/devices?class=stale", "list them"}}}
+	}
+	return nil
 }
 
 func count(n int, noun string) string {
@@ -94,7 +126,7 @@ func problems(p Picture) []Problem {
 	for _, x := range p.Incidents {
 		out = append(out, Problem{State: Converging, Text: clock(x.At) + ": " + x.Text})
 	}
-	return append(out, fleetProblems(p)...)
+	return append(append(out, fleetProblems(p)...), deviceProblems(p)...)
 }
 
 func serviceProblems(s Service) []Problem {

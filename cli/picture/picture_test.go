@@ -122,6 +122,15 @@ func TestJudge(t *testing.T) {
 			silent(r, fleet.ServiceAggregator)
 			*r.Deployments = picture.Answer[[]fleet.DeploymentView]{Err: errors.New("no responders")}
 		}, picture.Unhealthy, "fleet-aggregator does not answer since 12:00:00"},
+		{"devices are not told", 1, func(r *picture.Round) {
+			*r.Devices = picture.Answer[[]fleet.DeviceSummary]{Err: errors.New("timeout")}
+		}, picture.Degraded, "Questions about devices are not answered"},
+		{"a few devices are stale", 1, func(r *picture.Round) { r.Devices.Value[0].State = fleet.DeviceStale }, picture.Well, "2 devices, 1 of them stale"},
+		{"many devices are stale", 1, func(r *picture.Round) {
+			for i := range 20 {
+				r.Devices.Value = append(r.Devices.Value, fleet.DeviceSummary{Name: fleet.DeviceID(fmt.Sprint(i)), State: map[bool]fleet.DeviceState{true: fleet.DeviceStale}[i < 5]})
+			}
+		}, picture.Degraded, "5 of 22 devices are stale"},
 		{"versions differ", 1, func(r *picture.Round) {
 			change(r, fleet.ServiceAggregator, func(h *fleet.Health) { h.Version = "v2" })
 		}, picture.Converging, "v1, v2"},
@@ -171,6 +180,12 @@ func TestJudge_ProgressIsOfWhatConverges(t *testing.T) {
 	})
 	if b := picture.Judge(fold(r)); b.Progress == nil || *b.Progress != (picture.Progress{Done: 30, Total: 40}) {
 		t.Errorf("%+v", b.Progress)
+	}
+}
+
+func TestFold_IsAsOfTheLastTimeThatAnybodyWasAsked(t *testing.T) {
+	if p := fold(good(), picture.Round{Link: picture.Link{Since: noon}}); p.At != noon {
+		t.Errorf("as of %s", p.At)
 	}
 }
 

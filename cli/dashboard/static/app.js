@@ -4,6 +4,7 @@
 (() => {
   const root = document.documentElement;
   const silentAfter = 2200; // ms without a word of the dashboard, which speaks every 700 ms: what is shown may be old
+  const reopenAfter = 10000; // ms
   const hashes = new Map();
   let heard = Date.now();
   let source;
@@ -89,6 +90,8 @@
   }
 
   function open() {
+    if (source) source.close();
+    heard = Date.now();
     const have = [...hashes].map(([id, hash]) => id + ":" + hash).join(",");
     source = new EventSource("/events?page=" + encodeURIComponent(location.pathname + location.search) + "&have=" + encodeURIComponent(have));
     const on = (name, f) => source.addEventListener(name, (e) => {
@@ -104,16 +107,18 @@
       morph(el, box.content.firstElementChild);
     });
     on("cells", cells);
-    on("gone", (why) => {
-      const el = document.getElementById("gone");
-      if (el) { el.textContent = why; el.hidden = false; }
+    on("notice", (why) => {
+      const el = document.getElementById("notice");
+      if (el) { el.textContent = why ? why + ": what is shown below is from before" : ""; el.hidden = !why; }
+      root.toggleAttribute("data-missing", Boolean(why));
     });
     on("tick", () => live(true));
+    const opened = source;
     source.onerror = () => {
       // The browser would ask again for what the page had when it was loaded.
-      source.close();
+      opened.close();
       live(false);
-      setTimeout(open, 1000);
+      setTimeout(() => { if (source === opened) open(); }, 1000);
     };
   }
 
@@ -139,9 +144,16 @@
   if (document.body.dataset.live !== "no") {
     root.dataset.live = "on";
     open();
-    setInterval(() => { if (Date.now() - heard > silentAfter) live(false); }, 250);
+    setInterval(() => {
+      if (document.hidden) return;
+      if (Date.now() - heard > silentAfter) live(false);
+      if (Date.now() - heard > reopenAfter) open(); // a connection that hangs says nothing of it
+    }, 250);
+    // A browser has six connections to a server: pages that nobody sees give theirs back.
+    document.addEventListener("visibilitychange", () => { if (document.hidden) source.close(); else open(); });
+    window.addEventListener("pageshow", (e) => { if (e.persisted) open(); });
+    window.addEventListener("pagehide", () => source.close());
   }
   ages();
   setInterval(ages, 1000);
-  window.addEventListener("pagehide", () => source && source.close());
 })();

@@ -97,16 +97,16 @@ func judge(in Input) answer {
 
 // held judges a pair that is kept only because the brake holds its delete back.
 func held(in Input) (a answer, ok bool) {
-	if !in.Pair.Desired || in.Hold == nil || in.Hold.Approved {
+	dev, dep := in.Device, in.Deployment
+	if !in.Pair.Desired || in.Hold == nil || in.Hold.Approved || passes(dep, dev) {
 		return answer{}, false
 	}
-	dev, dep := in.Device, in.Deployment
 	a = answer{verdict: Held, next: "restore what is gone, or approve that it goes: fleet hold approve " + in.Hold.ID}
 	switch {
-	case !dep.Registered && (dep.Tombstone == nil || dep.Tombstone.Cause == fleet.TombstoneVanished):
+	case !dep.Registered:
 		a.reason = fmt.Sprintf("there is no deployment %s any more, and hold %s keeps what it was", dep.Name, in.Hold.ID)
 		a.message = fmt.Sprintf("device %s keeps %s: %s", dev.ID, dep.Name, a.reason)
-	case !dev.Registered && (dev.Resource.Tombstone == nil || dev.Resource.Tombstone.Cause == fleet.TombstoneVanished):
+	case !dev.Registered:
 		a.reason = fmt.Sprintf("its Device resource is gone, and hold %s keeps what it runs", in.Hold.ID)
 		a.message = fmt.Sprintf("device %s keeps %s: %s", dev.ID, dep.Name, a.reason)
 	default:
@@ -115,10 +115,21 @@ func held(in Input) (a answer, ok bool) {
 	return a, true
 }
 
+// passes reports whether a delete passes the brake whatever else holds: somebody has deleted one of the two, or
+// quarantined the device.
+func passes(dep projection.Deployment, dev projection.Device) bool {
+	deleted := func(t *fleet.Tombstone) bool { return t != nil && t.Cause == fleet.TombstoneDeleted }
+	return dep.Registered && dep.Deleting || deleted(dep.Tombstone) || deleted(dev.Resource.Tombstone) ||
+		dev.Registered && (dev.Resource.Deleting || dev.Resource.Quarantined)
+}
+
 // leaving judges a pair that is in desired-state although the Deployment does not select the device.
 func leaving(in Input) (a answer, ok bool) {
 	if in.Device.Resource.Invalid != "" {
 		return answer{}, false
+	}
+	if d := in.Deployment; d.Applied != nil && d.Applied.UID == d.UID && d.Applied.Invalid != "" {
+		return answer{}, false // an invalid Deployment stays as it is, and what runs is told
 	}
 	misses, err := mismatches(in.Deployment.Selector, in.Device.Resource.Labels)
 	if err != nil || len(misses) == 0 {

@@ -109,6 +109,18 @@ func TestExplain(t *testing.T) {
 			in.Hold = &fleet.Hold{ID: "h1"}
 			in.Deployment = projection.Deployment{Name: "web", Tombstone: &fleet.Tombstone{Cause: fleet.TombstoneVanished}}
 		}, explain.Held, "keeps web: there is no deployment web any more"},
+		{"deselected by an edit that makes it invalid: it stays", func(in *explain.Input) {
+			in.Deployment.Generation, in.Deployment.Selector.MatchLabels["region"] = 3, "south"
+			in.Deployment.Applied.Invalid, in.Deployment.Applied.Generation, in.Hold = "score type is empty", 3, &fleet.Hold{ID: "h1"}
+		}, explain.Running, `wanted "south"`},
+		{"deployment deleting, its device vanished: passes the brake", func(in *explain.Input) {
+			in.Deployment.Deleting, in.Device.Registered, in.Hold = true, false, &fleet.Hold{ID: "h1"}
+			in.Device.Resource = fleet.MirrorDevice{Tombstone: &fleet.Tombstone{Cause: fleet.TombstoneVanished}}
+		}, explain.DeploymentDeleting, "being deleted"},
+		{"device quarantined, its deployment vanished: passes the brake", func(in *explain.Input) {
+			in.Device.Resource.Quarantined, in.Hold = true, &fleet.Hold{ID: "h1"}
+			in.Deployment = projection.Deployment{Name: "web", Tombstone: &fleet.Tombstone{Cause: fleet.TombstoneVanished}}
+		}, explain.NoDeployment, "vanished"},
 		{"not applied yet", func(in *explain.Input) { undesired(in); in.Deployment.Applied = nil }, explain.Applying, "none applied"},
 		{"quarantined", func(in *explain.Input) { undesired(in); in.Device.Resource.Quarantined = true }, explain.Quarantined, "quarantine"},
 		{"device invalid", func(in *explain.Input) {
