@@ -11,14 +11,15 @@ import (
 	"harmony.dev/fleet"
 )
 
-// TestPeople: a person with the two contexts sees and asks everything. The fleet command needs only that of CONTROL.
+// TestPeople: a person with the two contexts sees and asks everything. The fleet command needs only that of CONTROL. One
+// who only looks asks what changes nothing.
 func TestPeople(t *testing.T) {
 	s := newStack(t, []string{deviceID(1), deviceID(2)})
 	s.device(1)
 	s.device(2)
 	s.registered(1, 2)
 	s.ready()
-	control, data := s.context("ADMIN"), s.context("ADMIN_DATA")
+	control, data, viewer := s.context("ADMIN"), s.context("ADMIN_DATA"), s.context("VIEWER")
 	for _, c := range []struct{ command, want string }{
 		{"nats --context " + control + " micro ls", fleet.ServicePatcher},
 		{"nats --context " + control + " micro info " + fleet.ServiceReconciler, fleet.PlanShow.Subject},
@@ -31,6 +32,10 @@ func TestPeople(t *testing.T) {
 		{"fleet --nats-context " + control + " status", fleet.ServiceAggregator},
 		{"fleet --nats-context " + control + " get devices", "pi-0002"},
 		{"fleet --nats-context " + control + " doctor", "nothing is wrong"},
+		{"fleet --nats-context " + viewer + " status", fleet.ServiceAggregator},
+		{"fleet --nats-context " + viewer + " explain device pi-0001", "pi-0001"},
+		{"fleet --nats-context " + viewer + " plan", ""},
+		{"nats --context " + viewer + " micro ls", fleet.ServicePatcher},
 	} {
 		args := strings.Fields(c.command)
 		out, err := s.command(args[0], args[1:]...)

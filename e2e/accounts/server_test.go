@@ -26,7 +26,7 @@ const (
 
 // users are the names in keys.conf, and the inbox of each.
 var users = map[string]string{
-	"PATCHER": "patcher", "RECONCILER": "reconciler", "AGGREGATOR": "aggregator", "ADMIN": "admin",
+	"PATCHER": "patcher", "RECONCILER": "reconciler", "AGGREGATOR": "aggregator", "ADMIN": "admin", "VIEWER": "viewer",
 	"PATCHER_DATA": "patcher", "RECONCILER_DATA": "reconciler", "AGGREGATOR_DATA": "aggregator", "ADMIN_DATA": "admin",
 }
 

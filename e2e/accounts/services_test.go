@@ -39,6 +39,7 @@ func TestServices_AskWhatTheyNeed(t *testing.T) {
 		"RECONCILER": {fleet.FinalizerRelease, fleet.EventRecord},
 		"AGGREGATOR": {fleet.StatusApply, fleet.DeviceApply, fleet.FinalizerRelease},
 		"ADMIN":      fleet.Endpoints(),
+		"VIEWER":     slices.DeleteFunc(fleet.Endpoints(), func(e fleet.Endpoint) bool { return e.Role == fleet.RoleActing }),
 	}
 	for user := range users {
 		p := w.person(user)

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,6 +54,7 @@ func TestCompose_FromNothing(t *testing.T) {
 		s.apply("web-north.yaml")
 		s.ready("web-north")
 	})
+	s.dashboard("well")
 	t.Run("versions agree", s.versions)
 	t.Run("least privilege", s.privileges)
 	s.step("two replicas of each service", func() {
@@ -119,6 +122,29 @@ func (s *stack) eventually(what string, cond func(ctx context.Context) error) {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// dashboard waits until the page that people see first says that all is so.
+func (s *stack) dashboard(state string) {
+	s.t.Helper()
+	s.eventually("the dashboard says "+state, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", lab.DashboardPort), nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		page, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			return err
+		}
+		if !strings.Contains(string(page), `data-state="`+state+`"`) || !strings.Contains(string(page), `id="dep-web-north"`) {
+			return fmt.Errorf("it says otherwise: %.3000s", page)
+		}
+		return nil
+	})
 }
 
 // healthy waits until the health checks of all containers of services pass.
@@ -249,15 +275,19 @@ func (s *stack) versions(t *testing.T) {
 // privileges looks at how the containers run: as nobody, on a file system that they cannot write to, and reachable from
 // this machine alone.
 func (s *stack) privileges(t *testing.T) {
-	for service, memory := range map[string]int{"patcher": 512 << 20, "reconciler": 512 << 20, "aggregator": 512 << 20, "devices": 1 << 30} {
+	for service, memory := range map[string]int{"patcher": 512 << 20, "reconciler": 512 << 20, "aggregator": 512 << 20, "devices": 1 << 30, "dashboard": 256 << 20} {
 		for _, id := range s.containers(service) {
 			got := s.must(lab.Docker(t.Context(), "inspect", "--format", "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}} {{len .HostConfig.PortBindings}}", id))
-			if want := "65532:65532 true [ALL] " + strconv.Itoa(memory) + " 0"; got != want {
+			ports := 0
+			if service == "dashboard" {
+				ports = 1
+			}
+			if want := fmt.Sprintf("65532:65532 true [ALL] %d %d", memory, ports); got != want {
 				t.Errorf("%s runs with %q, want %q", service, got, want)
 			}
 		}
 	}
-	for _, service := range []string{"nats", "k3s"} {
+	for _, service := range []string{"nats", "k3s", "dashboard"} {
 		for _, id := range s.containers(service) {
 			ports := s.must(lab.Docker(t.Context(), "port", id))
 			for line := range strings.Lines(ports) {

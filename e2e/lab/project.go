@@ -29,7 +29,9 @@ const (
 	projectName     = "fleet-e2e"
 	projectNATSPort = 24222 // and the next two, of a cluster
 	projectKubePort = 26443
-	adminUser       = "admin:development%20only" // of deploy/compose/secrets/nats-users.conf
+	// DashboardPort is where the dashboard of the project is.
+	DashboardPort = 28484
+	adminUser     = "admin:development%20only" // of deploy/compose/secrets/nats-users.conf
 )
 
 // Project is docker-compose.yml as it is shipped. For stacks it is run once for all tests of a binary: the Kubernetes
@@ -213,6 +215,7 @@ func (p *Project) run(ctx context.Context, files, args []string) (string, error)
 		"COMPOSE_PROJECT_NAME="+projectName,
 		fmt.Sprintf("FLEET_NATS_PORT=%d", projectNATSPort), fmt.Sprintf("FLEET_NATS_2_PORT=%d", projectNATSPort+1),
 		fmt.Sprintf("FLEET_NATS_3_PORT=%d", projectNATSPort+2), fmt.Sprintf("FLEET_KUBE_PORT=%d", projectKubePort),
+		fmt.Sprintf("FLEET_DASHBOARD_PORT=%d", DashboardPort),
 		"FLEET_SUBNET=172.30.216.0/24",
 	)
 	return output(cmd)

@@ -563,7 +563,7 @@ func TestReflector_CatchUp(t *testing.T) {
 	if err := r.CatchUp(t.Context()); err != nil && !errors.Is(err, ErrPassEnded) {
 		t.Errorf("on a new stream: %v", err)
 	}
-	if info, err := b.info(t.Context()); err != nil || !r.Pass().Created.Equal(info.Created) && r.CatchUp(t.Context()) == nil {
+	if info, err := b.info(t.Context()); err != nil || r.CatchUp(t.Context()) == nil && !r.Pass().Created.Equal(info.Created) {
 		t.Errorf("caught up with a stream that is not in view (%v)", err)
 	}
 }
