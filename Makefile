@@ -79,6 +79,7 @@ COMMIT   := $(shell git describe --always --dirty 2>/dev/null)
 test: build peers race ## run all tests: unit, integration on real servers, scenarios, a short sweep and soak
 	go test -race -count=1 $(filter-out ./e2e/...,$(PACKAGES)) ./e2e/fault ./e2e/invariant ./e2e/lab ./e2e/record ./e2e/report
 	go test -count=1 -p 1 ./e2e/accounts ./e2e/backup ./e2e/chart ./e2e/cli ./e2e/explain ./e2e/introspection ./e2e/observe
+	@$(MAKE) --no-print-directory dashboard
 	GOWORK=off $(SHIPPED) go -C $(HEAVY) test -count=1 ./...
 	@$(MAKE) --no-print-directory e2e
 	@$(MAKE) --no-print-directory sweep SWEEP=6
@@ -121,6 +122,17 @@ compose: build images ## docker-compose.yml as it is shipped, from nothing to Re
 	@rm -f bin/results.jsonl
 	E2E_STACK=compose E2E_RESULTS=$(RESULTS) go test -race -count=1 -v -timeout $(TIMEOUT) -parallel 1 -p 1 ./e2e/compose ./e2e/scenarios -run '^Test(Compose_|Images_|$(FEW))'
 	@go run ./e2e/cmd/recovery containers $(RESULTS) 'make compose'
+
+.PHONY: dashboard
+dashboard: build peers race ## the dashboard in a real browser (scripts/browser brings it), while real faults are injected
+	@scripts/browser
+	go test -count=1 ./e2e/browser
+	go test -count=1 -v ./e2e/dashboard
+
+.PHONY: screenshots
+screenshots: build peers race ## take the screenshots of docs/dashboard.md anew
+	@scripts/browser
+	UPDATE_SCREENSHOTS=1 go test -count=1 ./e2e/dashboard
 
 .PHONY: sweep
 sweep: race ## kill the operator after each of its effects (SWEEP=n: after n of them; SEED=n)
