@@ -164,7 +164,7 @@ func (s *site) live(t *testing.T, u *ui) {
 	deployment := u.page("/deployments/marked", browser.Options{})
 	s.kubectl("delete", "fdep/marked")
 	p.Becomes(within, browser.Count("#dep-marked"), 0)
-	deployment.Becomes(within, browser.Shown("#gone"), true)
+	deployment.Becomes(within, browser.Shown("#notice"), true)
 	if !browser.Value[bool](p, `globalThis.notLoadedAgain`) {
 		t.Error("the page was loaded again")
 	}
