@@ -103,7 +103,7 @@ func assemble(c *cli.Context, rt *service.Runtime) (*parts, error) {
 		return nil, err
 	}
 	p.events = kube.NewRecorder(p.writer, rt.Instance)
-	if p.herald, err = herald.New(p.events, rt.Log, rt.Metrics); err != nil {
+	if p.herald, err = herald.New(p.events, c.Float64("kube-qps"), rt.Log, rt.Metrics); err != nil {
 		return nil, err
 	}
 	bucket := kv.Open(rt.Control, fleet.BucketResources, rt.Provisioning)

@@ -17,9 +17,12 @@ import (
 const (
 	// lasts is how long a transition must last to be told.
 	lasts = 3 * time.Second
-	// perSecond is how many transitions are told in a second at most: an Event takes a read and a write, so that is a tenth
-	// of the writes that the patcher makes by default.
-	perSecond = 10
+	// longest is when one that goes on changing is told as what it is then.
+	longest = 15 * time.Second
+	// mostPerSecond is how many transitions are told in a second at most, however many writes the apiserver takes.
+	mostPerSecond = 10
+	// share is one in how many writes the telling may take: Events and statuses have one limit.
+	share = 20
 	// mostWaiting is how many Deployments can have a transition that waits.
 	mostWaiting = 4096
 )
@@ -34,6 +37,7 @@ type Herald struct {
 	events Recorder
 	log    *slog.Logger
 	told   *prometheus.CounterVec
+	rate   int // transitions in a second
 
 	mu      sync.Mutex
 	waiting *waiting
@@ -47,8 +51,8 @@ const (
 	outcomeDropped  = "dropped" // too many Deployments changed at once
 )
 
-// New returns a Herald that Run starts, with its metrics registered.
-func New(events Recorder, log *slog.Logger, metrics prometheus.Registerer) (*Herald, error) {
+// New returns a Herald that Run starts, with its metrics registered. Writes is how many the patcher makes in a second at most.
+func New(events Recorder, writes float64, log *slog.Logger, metrics prometheus.Registerer) (*Herald, error) {
 	told := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fleet_patcher_events_total", Help: "Kubernetes Events about transitions of Deployments, by what became of them.",
 	}, []string{"outcome"})
@@ -58,14 +62,20 @@ func New(events Recorder, log *slog.Logger, metrics prometheus.Registerer) (*Her
 	if err := metrics.Register(told); err != nil {
 		return nil, err
 	}
-	return &Herald{events: events, log: log, told: told, waiting: newWaiting(mostWaiting)}, nil
+	return &Herald{events: events, log: log, told: told, rate: perSecond(writes), waiting: newWaiting(mostWaiting)}, nil
+}
+
+// perSecond returns how many transitions are told in a second where so many writes are made at most.
+func perSecond(writes float64) int {
+	return int(min(mostPerSecond, max(1, writes/share)))
 }
 
 // Note takes in that the status of a Deployment was written. It does not block.
 func (h *Herald) Note(name, uid string, from, to status.Stage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.waiting.note(transition{name: name, uid: uid, from: from, to: to, due: time.Now().Add(lasts)}) {
+	now := time.Now()
+	if !h.waiting.note(transition{name: name, uid: uid, from: from, to: to, due: now.Add(lasts), by: now.Add(longest)}) {
 		h.told.WithLabelValues(outcomeDropped).Inc()
 	}
 }
@@ -89,7 +99,7 @@ func (h *Herald) Run(ctx context.Context) error {
 func (h *Herald) take(now time.Time) []transition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.waiting.take(now, perSecond)
+	return h.waiting.take(now, h.rate)
 }
 
 func (h *Herald) tell(ctx context.Context, t transition) {

@@ -13,6 +13,7 @@ type transition struct {
 	name, uid string
 	from, to  status.Stage
 	due       time.Time // when it has lasted
+	by        time.Time // when it is told at the latest, however often it changes
 }
 
 // waiting are the transitions that are not told yet, at most one of each Deployment.
@@ -23,9 +24,12 @@ type waiting struct {
 
 func newWaiting(most int) *waiting { return &waiting{most: most, byUID: map[string]*transition{}} }
 
-// note takes in a step. It reports false when there is no room for it.
+// note takes in a step. It reports false when there is no room for it. One to another stage has to last anew.
 func (w *waiting) note(step transition) bool {
 	if t := w.byUID[step.uid]; t != nil {
+		if !t.to.Like(step.to) {
+			t.due = earlier(step.due, t.by)
+		}
 		t.to = step.to
 		return true
 	}
@@ -34,6 +38,13 @@ func (w *waiting) note(step transition) bool {
 	}
 	w.byUID[step.uid] = &step
 	return true
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // take returns the transitions that are due and news, the oldest first, at most n, and forgets them.

@@ -20,7 +20,7 @@ var (
 func at(second int) time.Time { return start.Add(time.Duration(second) * time.Second) }
 
 func step(uid string, from, to status.Stage, due int) transition {
-	return transition{name: uid, uid: uid, from: from, to: to, due: at(due)}
+	return transition{name: uid, uid: uid, from: from, to: to, due: at(due), by: at(due + 12)}
 }
 
 // names returns what is taken as "web: Ready to Stalled".
@@ -43,9 +43,11 @@ func TestWaiting_TellsWhatLasts(t *testing.T) {
 	if got := w.take(at(1), 10); len(got) != 0 {
 		t.Errorf("before its time: %v", names(got))
 	}
-	got := names(w.take(at(3), 10))
-	if want := []string{"comes: Reconciling to Ready", "fails: Ready to Stalled"}; !slices.Equal(got, want) {
+	if got, want := names(w.take(at(3), 10)), []string{"comes: Reconciling to Ready"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := names(w.take(at(4), 10)), []string{"fails: Ready to Stalled"}; !slices.Equal(got, want) {
+		t.Errorf("once the last step has lasted: %q, want %q", got, want)
 	}
 	if got := w.take(at(9), 10); len(got) != 0 || len(w.byUID) != 0 {
 		t.Errorf("afterwards %v, and %d that wait", names(got), len(w.byUID))
@@ -62,10 +64,41 @@ func TestWaiting_IsBoundedAndKeepsTheOldestFirst(t *testing.T) {
 	if !w.note(step("1", ready, failed, 20)) {
 		t.Error("a step of one that waits has no room")
 	}
-	if got, want := names(w.take(at(20), 2)), []string{"2: Reconciling to Ready", "1: Reconciling to Stalled"}; !slices.Equal(got, want) {
+	if got, want := names(w.take(at(20), 2)), []string{"2: Reconciling to Ready", "0: Reconciling to Ready"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := names(w.take(at(20), 2)), []string{"0: Reconciling to Ready"}; !slices.Equal(got, want) {
+	if got, want := names(w.take(at(20), 2)), []string{"1: Reconciling to Stalled"}; !slices.Equal(got, want) {
 		t.Errorf("what was too much for one time: %q, want %q", got, want)
+	}
+}
+
+// What goes on changing is told in the end, and what changes in numbers only is not put off.
+func TestWaiting_PutsOffForOtherStagesAndNotForEver(t *testing.T) {
+	w := newWaiting(10)
+	w.note(step("flaps", ready, failed, 3))
+	for second := 1; second < 15; second++ {
+		w.note(step("flaps", failed, []status.Stage{failed, pending}[second%2], second+3))
+		if got := w.take(at(second), 10); len(got) != 0 {
+			t.Fatalf("told after %d s: %v", second, names(got))
+		}
+	}
+	if got, want := names(w.take(at(15), 10)), []string{"flaps: Ready to Stalled"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+
+	more := failed
+	more.Message, more.Matched = "failed on 2", 7
+	w.note(step("grows", ready, failed, 3))
+	w.note(step("grows", failed, more, 5))
+	if got := w.take(at(3), 10); len(got) != 1 || got[0].to != more {
+		t.Errorf("one that fails on more and more devices: %+v", got)
+	}
+}
+
+func TestPerSecond_LeavesMostWritesToTheStatuses(t *testing.T) {
+	for writes, want := range map[float64]int{0.5: 1, 10: 1, 39: 1, 40: 2, 100: 5, 200: 10, 1e9: 10} {
+		if got := perSecond(writes); got != want {
+			t.Errorf("of %v writes a second: %d, want %d", writes, got, want)
+		}
 	}
 }

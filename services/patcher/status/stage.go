@@ -44,6 +44,12 @@ func StoredStage(stored map[string]any) Stage {
 	return StageOf(s)
 }
 
+// Like reports whether both are the same to people, but for the numbers in them.
+func (s Stage) Like(other Stage) bool {
+	return s.Condition == other.Condition && s.Reason == other.Reason && s.Generation == other.Generation &&
+		(s.Stale > 0) == (other.Stale > 0)
+}
+
 // News is something to be told to people.
 type News struct {
 	Type    string // of a Kubernetes Event: "Normal" or "Warning"
