@@ -138,31 +138,35 @@ func (d *statuses) try(ctx context.Context, name fleet.DeploymentName) outcome {
 // compute returns the request with the present status and the server's stamp of the oldest report that it is the first to
 // show, or nil and what becomes of it without one.
 func (d *statuses) compute(name fleet.DeploymentName) (req *fleet.StatusApplyRequest, since time.Time, o outcome) {
-	last := d.last(name)
-	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
-		dep, found := s.Deployment(name)
-		lost := missing(dep, m, last)
-		switch {
-		case !m.Served:
-			d.h.statuses.blame(errUnserved)
-			o = silence
-		case m.Verdict.Undecided:
-			o = silence
-		case !found || !dep.Registered:
-			d.forget(name)
-		case dep.Deleting && !recorded(dep): // the record goes last: there is nothing more to say
-		case lost != nil:
-			d.h.rebuild.blame(lost)
-			o = rebuild
-		default:
-			req = &fleet.StatusApplyRequest{
-				Sender: d.sender, Deployment: name, UID: dep.UID, Generation: dep.Generation,
-				Status: status.Of(dep, m.Verdict.Silent),
-			}
-			since = s.TakeAwaited(name)
-		}
-	})
+	d.h.cfg.View.Read(func(s *projection.State, m view.Moment) { req, since, o = d.look(s, m, name) })
 	return req, since, o
+}
+
+// look is compute at one moment of the view.
+func (d *statuses) look(s *projection.State, m view.Moment, name fleet.DeploymentName) (req *fleet.StatusApplyRequest, since time.Time, o outcome) {
+	dep, found := s.Deployment(name)
+	lost := missing(dep, m, d.last(name))
+	switch {
+	case !m.Served:
+		d.h.statuses.blame(errUnserved)
+		return nil, since, silence
+	case m.Verdict.Undecided:
+		return nil, since, silence
+	case !found || !dep.Registered:
+		d.forget(name)
+		s.TakeAwaited(name) // no status will show it, and one of a later Deployment of this name says nothing about the time
+		return nil, since, done
+	case dep.Deleting && !recorded(dep): // the record goes last: there is nothing more to say
+		s.TakeAwaited(name)
+		return nil, since, done
+	case lost != nil:
+		d.h.rebuild.blame(lost)
+		return nil, since, rebuild
+	}
+	return &fleet.StatusApplyRequest{
+		Sender: d.sender, Deployment: name, UID: dep.UID, Generation: dep.Generation,
+		Status: status.Of(dep, m.Verdict.Silent),
+	}, s.TakeAwaited(name), done
 }
 
 // missing returns which part of what the status follows from was lost and is coming back: reports of

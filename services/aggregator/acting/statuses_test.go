@@ -35,6 +35,41 @@ func TestStatuses_WhatIsNotSentIsNotDelivered(t *testing.T) {
 	}
 }
 
+// A report waits for a status only where there is a Deployment to write one to: the status of a later one tells nothing
+// about how long reports take.
+func TestStatuses_NothingIsAwaitedWhereNoStatusIsWritten(t *testing.T) {
+	record := &fleet.Applied{UID: "u", Generation: 1}
+	for name, c := range map[string]struct {
+		mirror  fleet.MirrorDeployment
+		applied *fleet.Applied
+		want    bool
+	}{
+		"it is there":                {fleet.MirrorDeployment{UID: "u"}, record, true},
+		"it is gone":                 {fleet.MirrorDeployment{Tombstone: &fleet.Tombstone{}}, record, false},
+		"it is deleted, and not yet": {fleet.MirrorDeployment{UID: "u", Deleting: true}, record, true},
+		"it is deleted, and cleared": {fleet.MirrorDeployment{UID: "u", Deleting: true}, nil, false},
+	} {
+		d := desk(t, c.mirror, c.applied)
+		d.h.cfg.View.Read(func(s *projection.State, m view.Moment) {
+			pair, at := fleet.Pair{Device: "pi", Deployment: "web"}, time.Now().Add(-time.Hour)
+			if err := s.PutDesired(pair, []byte(`{}`), at); err != nil && !errors.Is(err, fleet.ErrInvalid) {
+				t.Fatal(err)
+			}
+			report := fleet.Report{Phase: fleet.PhaseRunning, ObservedHash: fleet.Hash([]byte(`{}`)), LastEventAt: "2026-03-01T12:00:00Z"}
+			if err := s.PutReport(pair, report, projection.Origin{Revision: 1, At: at}); err != nil {
+				t.Fatal(err)
+			}
+			m.Served = true
+			if _, since, _ := d.look(s, m, "web"); since.IsZero() == c.want {
+				t.Errorf("%s: it is told to wait since %s", name, since)
+			}
+			if left := s.TakeAwaited("web"); !left.IsZero() {
+				t.Errorf("%s: it waits since %s for the next status", name, left)
+			}
+		})
+	}
+}
+
 func TestMissing(t *testing.T) {
 	before := sent{uid: "u", observed: 3}
 	record := &fleet.Applied{UID: "u", Generation: 3}
