@@ -1,56 +1,6 @@
 package explain
 
-import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-
-	"harmony.dev/fleet"
-	"harmony.dev/fleet/selector"
-)
-
-// mismatches returns the requirements of a selector that the labels do not meet, in words.
-func mismatches(s fleet.Selector, labels map[string]string) ([]string, error) {
-	if _, err := selector.Compile(s); err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, key := range slices.Sorted(maps.Keys(s.MatchLabels)) {
-		if got, ok := labels[key]; !ok || got != s.MatchLabels[key] {
-			out = append(out, fmt.Sprintf("label %s is %s, wanted %q", key, shown(labels, key), s.MatchLabels[key]))
-		}
-	}
-	for _, e := range s.MatchExpressions {
-		m, err := selector.Compile(fleet.Selector{MatchExpressions: []fleet.SelectorRequirement{e}})
-		if err != nil {
-			return nil, err
-		}
-		if !m.Matches(labels) {
-			out = append(out, fmt.Sprintf("label %s is %s, wanted %s", e.Key, shown(labels, e.Key), wanted(e)))
-		}
-	}
-	return out, nil
-}
-
-func shown(labels map[string]string, key string) string {
-	if v, ok := labels[key]; ok {
-		return fmt.Sprintf("%q", v)
-	}
-	return "not set"
-}
-
-func wanted(e fleet.SelectorRequirement) string {
-	switch e.Operator {
-	case "Exists":
-		return "any value"
-	case "DoesNotExist":
-		return "none"
-	case "NotIn":
-		return "none of " + strings.Join(e.Values, ", ")
-	}
-	return "one of " + strings.Join(e.Values, ", ")
-}
+import "fmt"
 
 // facts lists what is known, whatever the verdict.
 func facts(in Input) []string {

@@ -12,6 +12,8 @@ import (
 type Groups struct {
 	by map[groupKey]*fleet.VerdictGroup
 	of map[string]int // groups of a verdict
+
+	brief brief
 }
 
 type groupKey struct{ verdict, reason string }
@@ -21,7 +23,7 @@ func (g *Groups) Add(in Input) {
 	if g.by == nil {
 		g.by, g.of = map[groupKey]*fleet.VerdictGroup{}, map[string]int{}
 	}
-	a := judge(in)
+	a := judge(g.brief.input(in))
 	key := groupKey{a.verdict, a.reason}
 	if g.by[key] == nil && g.of[a.verdict] >= fleet.MaxGroups-1 {
 		key.reason = ""

@@ -26,11 +26,12 @@ func (q *Server) DeviceVerdicts(ctx context.Context, req fleet.DeviceVerdictsReq
 		return fleet.DeviceVerdictsResponse{}, err
 	}
 	p := newPage[fleet.DeviceVerdict](req.Page)
+	var inputs []explain.Input
 	fresh, err := answer(ctx, q.view, func(s *projection.State, m view.Moment) (fleet.Freshness, error) {
 		for _, name := range s.DeploymentNames() {
 			in := explainInput(s, req.Device, name)
 			if (in.Deployment.Registered || in.Pair.Desired) && p.count(string(name)) {
-				p.add(fleet.DeviceVerdict{Deployment: name, Explanation: explain.Explain(in)})
+				inputs = append(inputs, in)
 			}
 		}
 		return freshness(m), nil
@@ -38,11 +39,18 @@ func (q *Server) DeviceVerdicts(ctx context.Context, req fleet.DeviceVerdictsReq
 	if err != nil {
 		return fleet.DeviceVerdictsResponse{}, err
 	}
+	for _, in := range inputs {
+		p.add(fleet.DeviceVerdict{Deployment: in.Deployment.Name, Explanation: explain.Explain(in)})
+	}
 	if err := p.fit(); err != nil {
 		return fleet.DeviceVerdictsResponse{}, err
 	}
 	return fleet.DeviceVerdictsResponse{Freshness: fresh, Items: p.items, Next: p.next, Total: p.total}, nil
 }
+
+// explainChunk is how many devices are gathered while the view is locked, to be judged without the lock: what is known of
+// one takes more time and room than a look at it.
+const explainChunk = 512
 
 // DeploymentExplain says how a Deployment stands on all devices.
 func (q *Server) DeploymentExplain(ctx context.Context, req fleet.DeploymentExplainRequest) (fleet.DeploymentExplainResponse, error) {
@@ -62,10 +70,16 @@ func (q *Server) DeploymentExplain(ctx context.Context, req fleet.DeploymentExpl
 		return resp, err
 	}
 	var groups explain.Groups
-	resp.Freshness, err = scan(ctx, q.view, func(s *projection.State, d projection.Device) {
+	inputs := make([]explain.Input, 0, explainChunk)
+	resp.Freshness, err = scanBy(ctx, q.view, explainChunk, func(s *projection.State, d projection.Device) {
 		if shown(d) {
-			groups.Add(explainInput(s, d.ID, req.Deployment))
+			inputs = append(inputs, explainInput(s, d.ID, req.Deployment))
 		}
+	}, func() {
+		for _, in := range inputs {
+			groups.Add(in)
+		}
+		inputs = inputs[:0]
 	})
 	resp.Groups = groups.List()
 	return resp, err

@@ -54,9 +54,14 @@ func answer[Resp any](ctx context.Context, v *view.View, f func(s *projection.St
 // scanChunk is how many devices are looked at while the view is locked.
 const scanChunk = 8192
 
-// scan calls f for each device, sorted by name. The view is locked for a chunk of them at a time, so that
+// scan calls look for each device, sorted by name. The view is locked for a chunk of them at a time, so that
 // nobody waits for a whole fleet.
-func scan(ctx context.Context, v *view.View, f func(s *projection.State, d projection.Device)) (fleet.Freshness, error) {
+func scan(ctx context.Context, v *view.View, look func(s *projection.State, d projection.Device)) (fleet.Freshness, error) {
+	return scanBy(ctx, v, scanChunk, look, func() {})
+}
+
+// scanBy is scan with a size of the chunks. After each it calls then, for which the view is not locked.
+func scanBy(ctx context.Context, v *view.View, size int, look func(s *projection.State, d projection.Device), then func()) (fleet.Freshness, error) {
 	var names []fleet.DeviceID
 	fresh, err := answer(ctx, v, func(s *projection.State, m view.Moment) (fleet.Freshness, error) {
 		names = s.DeviceNames()
@@ -65,11 +70,11 @@ func scan(ctx context.Context, v *view.View, f func(s *projection.State, d proje
 	if err != nil {
 		return fleet.Freshness{}, err
 	}
-	for chunk := range slices.Chunk(names, scanChunk) {
+	for chunk := range slices.Chunk(names, size) {
 		_, err := answer(ctx, v, func(s *projection.State, _ view.Moment) (struct{}, error) {
 			for _, id := range chunk {
 				if d, ok := s.Device(id); ok {
-					f(s, d)
+					look(s, d)
 				}
 			}
 			return struct{}{}, nil
@@ -77,6 +82,7 @@ func scan(ctx context.Context, v *view.View, f func(s *projection.State, d proje
 		if err != nil {
 			return fleet.Freshness{}, err
 		}
+		then()
 	}
 	return fresh, nil
 }
@@ -121,7 +127,7 @@ func (p *page[Item]) count(name string) bool {
 	p.total++
 	switch {
 	case name <= p.after:
-	case len(p.items) < p.size:
+	case len(p.names) < p.size:
 		p.names = append(p.names, name)
 		return true
 	case p.next == "":

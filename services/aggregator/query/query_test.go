@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -328,6 +329,104 @@ func TestSelectorMatch_LeavesOutInvalidDevices(t *testing.T) {
 	if d := got.Device; err != nil || !d.Registered || d.UID != "u" || d.Labels["region"] != "north" {
 		t.Errorf("listed as %+v, %v", d, err)
 	}
+}
+
+// A scan lets others at the view after each chunk, also to work on what it found there.
+func TestScanBy_LetsOthersIn(t *testing.T) {
+	q := serve(func(s *projection.State) {
+		for i := range 10 {
+			s.PutHeartbeat(deviceID(i), projection.Origin{Revision: uint64(i + 1), At: noon})
+		}
+	})
+	looked, chunks := 0, []int{}
+	_, err := scanBy(t.Context(), q.view, 4, func(*projection.State, projection.Device) { looked++ }, func() {
+		let := make(chan struct{})
+		go q.view.Read(func(*projection.State, view.Moment) { close(let) })
+		select {
+		case <-let:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the view is locked")
+		}
+		chunks, looked = append(chunks, looked), 0
+	})
+	if want := []int{4, 4, 2}; err != nil || !slices.Equal(chunks, want) {
+		t.Errorf("chunks of %v, want %v (%v)", chunks, want, err)
+	}
+}
+
+// selecting fills a fleet of n devices, half of which a Deployment with some requirements selects.
+func selecting(t testing.TB, n int) *Server {
+	t.Helper()
+	return serve(func(s *projection.State) {
+		m := fleet.MirrorDeployment{UID: "u", Generation: 1, Score: fleet.Score{Type: "container"}, TargetSelector: fleet.Selector{
+			MatchLabels: map[string]string{"region": "north"},
+			MatchExpressions: []fleet.SelectorRequirement{
+				{Key: "tier", Operator: "In", Values: []string{"edge", "lab", "shop"}}, {Key: "retired", Operator: "DoesNotExist"},
+			},
+		}}
+		s.PutDeployment("web", m)
+		s.PutApplied("web", fleet.Applied{UID: "u", Generation: 1}, noon)
+		value, err := fleet.EncodeDesired(fleet.Desired{UID: m.UID, Score: m.Score})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			id := fleet.DeviceID(fmt.Sprintf("device-%07d", i))
+			labels := map[string]string{"region": []string{"north", "south"}[i%2], "tier": "edge"}
+			s.PutDevice(id, fleet.MirrorDevice{UID: "d", Labels: labels}, projection.Origin{Revision: uint64(i + 1), At: noon})
+			if i%2 == 0 {
+				p := fleet.Pair{Device: id, Deployment: "web"}
+				desire(t, s, p, value)
+				report(s, p, value, "")
+			}
+		}
+	})
+}
+
+func TestDeploymentExplain_CountsTheDevicesOfAllChunks(t *testing.T) {
+	const n = 3*explainChunk + 5
+	got, err := selecting(t, n).DeploymentExplain(t.Context(), fleet.DeploymentExplainRequest{Deployment: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, g := range got.Groups {
+		counts[g.Verdict+": "+g.Reason] = g.Count
+	}
+	want := map[string]int{"Running: ": n/2 + 1, `NoMatch: label region is "south", wanted "north"`: n / 2}
+	if !maps.Equal(counts, want) {
+		t.Errorf("got %v, want %v", counts, want)
+	}
+}
+
+// BenchmarkDeploymentExplain is what a device costs, and how long others waited for the view at most.
+func BenchmarkDeploymentExplain(b *testing.B) {
+	const n = 100_000
+	q := selecting(b, n)
+	q.view.Read(func(s *projection.State, _ view.Moment) { s.DeviceNames() }) // sorted once for all queries
+	stop, longest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var most time.Duration
+		for {
+			select {
+			case <-stop:
+				longest <- most
+				return
+			case <-time.After(100 * time.Microsecond):
+			}
+			began := time.Now()
+			q.view.Read(func(*projection.State, view.Moment) {})
+			most = max(most, time.Since(began))
+		}
+	}()
+	for b.Loop() {
+		if _, err := q.DeploymentExplain(b.Context(), fleet.DeploymentExplainRequest{Deployment: "web"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	close(stop)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/device")
+	b.ReportMetric(float64((<-longest).Microseconds()), "µs-longest-wait")
 }
 
 // The pairs that are shown are the first of all of them, however they come.
