@@ -116,15 +116,23 @@ func (q *Server) SelectorMatch(ctx context.Context, req fleet.SelectorMatchReque
 	return fleet.SelectorMatchResponse{Freshness: fresh, Devices: p.items, Next: p.next, Total: p.total}, nil
 }
 
+// leastSummary is how many bytes a DeviceSummary takes at least, so that no more of them are gathered than can be sent.
+const leastSummary = len(`{"name":"a","state":"Fresh"}`)
+
 // DevicesSummary lists all devices in short.
 func (q *Server) DevicesSummary(ctx context.Context, req fleet.DevicesSummaryRequest) (fleet.DevicesSummaryResponse, error) {
 	resp := fleet.DevicesSummaryResponse{Items: []fleet.DeviceSummary{}}
+	more := false
 	fresh, err := scan(ctx, q.view, func(s *projection.State, d projection.Device) {
 		if !shown(d) {
 			return
 		}
 		resp.Total++
-		if string(d.ID) > req.After {
+		switch {
+		case string(d.ID) <= req.After:
+		case len(resp.Items) > budget/leastSummary:
+			more = true
+		default:
 			resp.Items = append(resp.Items, fleet.DeviceSummary{Name: d.ID, State: d.State(), Class: gravest(s.ClassesOn(d.ID))})
 		}
 	})
@@ -136,7 +144,7 @@ func (q *Server) DevicesSummary(ctx context.Context, req fleet.DevicesSummaryReq
 	if resp.Items, err = fit(resp.Items, budget); err != nil {
 		return fleet.DevicesSummaryResponse{}, err
 	}
-	if n := len(resp.Items); n < all {
+	if n := len(resp.Items); more || n < all {
 		resp.Next = string(resp.Items[n-1].Name)
 	}
 	return resp, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -396,6 +397,25 @@ func TestDeploymentExplain_CountsTheDevicesOfAllChunks(t *testing.T) {
 	want := map[string]int{"Running: ": n/2 + 1, `NoMatch: label region is "south", wanted "north"`: n / 2}
 	if !maps.Equal(counts, want) {
 		t.Errorf("got %v, want %v", counts, want)
+	}
+}
+
+// A device of the least bytes is on a page, too, and a page ends where its bytes do.
+func TestDevicesSummary_TakesWhatFitsAndNoMore(t *testing.T) {
+	least, err := size(fleet.DeviceSummary{Name: "a", State: fleet.DeviceFresh})
+	if err != nil || least < leastSummary {
+		t.Errorf("the least takes %d bytes, and %d are reckoned with (%v)", least, leastSummary, err)
+	}
+	const devices = 3 * budget / leastSummary
+	q := serve(func(s *projection.State) {
+		for i := range devices {
+			s.PutHeartbeat(fleet.DeviceID(strconv.FormatInt(int64(i), 36)), projection.Origin{Revision: uint64(i + 1), At: noon})
+		}
+	})
+	got, err := q.DevicesSummary(t.Context(), fleet.DevicesSummaryRequest{})
+	n := sent(t, got, err)
+	if got.Total != devices || got.Next != string(got.Items[len(got.Items)-1].Name) || n < budget*9/10 || cap(got.Items) > 2*budget/leastSummary {
+		t.Errorf("%d of %d devices in %d bytes, of %d that were gathered, next %q", len(got.Items), got.Total, n, cap(got.Items), got.Next)
 	}
 }
 
