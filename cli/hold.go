@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -231,16 +232,33 @@ func (p *program) approve(c *cli.Context, nc *nats.Conn, format, id string) erro
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
 	got, err := rpc.CallRetry[fleet.HoldApproveRequest, fleet.HoldApproveResponse](ctx, nc, fleet.HoldApprove, fleet.HoldApproveRequest{ID: id})
-	switch code := fleet.CodeOf(err); {
-	case err == nil:
-		return p.showApproved(format, got.Hold)
-	case code == fleet.CodeConflict:
-		return fmt.Errorf("hold %s was not approved: %w; what is held has changed since: look again with 'fleet hold show'", printable(id), err)
-	case code == fleet.CodeUnavailable || code == fleet.CodeBusy:
-		return fmt.Errorf("it is not known whether hold %s was approved: %w; 'fleet hold list' says so, and approving it again is safe", printable(id), err)
-	default:
-		return fmt.Errorf("approve hold %s: %w", printable(id), err)
+	if err != nil {
+		return notApproved(id, err)
 	}
+	return p.showApproved(format, got.Hold)
+}
+
+// reasonNotHeld is what the reconciler says when there is no hold at all.
+const reasonNotHeld = "NotHeld"
+
+// notApproved says what is known of a hold whose approval returned an error. One that was approved, with the answer lost, and
+// carried out is there no more when it is approved again.
+func notApproved(id string, err error) error {
+	id = printable(id)
+	e, _ := errors.AsType[*fleet.Error](err)
+	switch code := fleet.CodeOf(err); {
+	case e != nil && e.Reason == reasonNotHeld:
+		return fmt.Errorf("nothing is held any more: hold %s was approved and carried out, or the resources have returned: %w", id, err)
+	case code == fleet.CodeConflict && rpc.MayBeDone(err):
+		return fmt.Errorf("hold %s is there no more: it was approved and carried out, or the resources have returned: %w; another one is held now: look at it with 'fleet hold show'", id, err)
+	case code == fleet.CodeConflict:
+		return fmt.Errorf("hold %s was not approved: %w; what is held has changed since: look again with 'fleet hold show'", id, err)
+	case rpc.MayBeDone(err):
+		return fmt.Errorf("it is not known whether hold %s was approved: %w; look with 'fleet hold list': it is there no more once it is carried out, and approving it again is safe", id, err)
+	case code == fleet.CodeUnavailable || code == fleet.CodeBusy:
+		return fmt.Errorf("hold %s was not approved: %w; nothing was done: try again", id, err)
+	}
+	return fmt.Errorf("approve hold %s: %w", id, err)
 }
 
 func (p *program) showApproved(format string, h fleet.Hold) error {

@@ -16,29 +16,42 @@ type brake struct {
 	mu      sync.Mutex
 	plan    fleet.PlanShowResponse
 	refuse  error
+	lose    []error // the answers to the first approvals, whatever was done
 	allowed []string
 }
 
-func (b *brake) serve(t *testing.T, s *rpc.Server) {
+// serveShow answers what is held, and approves nothing.
+func (b *brake) serveShow(t *testing.T, s *rpc.Server) {
 	t.Helper()
 	err := rpc.Handle(s, fleet.PlanShow, func(context.Context, fleet.PlanShowRequest) (fleet.PlanShowResponse, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return b.plan, nil
 	})
-	if err == nil {
-		err = rpc.Handle(s, fleet.HoldApprove, func(_ context.Context, req fleet.HoldApproveRequest) (fleet.HoldApproveResponse, error) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			if b.refuse != nil {
-				return fleet.HoldApproveResponse{}, b.refuse
-			}
-			b.allowed = append(b.allowed, req.ID)
-			h := *b.plan.Hold
-			h.Approved = true
-			return fleet.HoldApproveResponse{Hold: h}, nil
-		})
+	if err != nil {
+		t.Fatal(err)
 	}
+}
+
+func (b *brake) serve(t *testing.T, s *rpc.Server) {
+	t.Helper()
+	b.serveShow(t, s)
+	err := rpc.Handle(s, fleet.HoldApprove, func(_ context.Context, req fleet.HoldApproveRequest) (fleet.HoldApproveResponse, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.lose) > 0 {
+			err := b.lose[0]
+			b.lose = b.lose[1:]
+			return fleet.HoldApproveResponse{}, err
+		}
+		if b.refuse != nil {
+			return fleet.HoldApproveResponse{}, b.refuse
+		}
+		b.allowed = append(b.allowed, req.ID)
+		h := *b.plan.Hold
+		h.Approved = true
+		return fleet.HoldApproveResponse{Hold: h}, nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +115,61 @@ func TestHold_ApproveSaysWhatToDoWhenItIsRefused(t *testing.T) {
 		if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) || len(b.allowed) > 0 {
 			t.Errorf("%s: exit %d, stdout %q, stderr %q, approved %q", name, code, stdout, stderr, b.allowed)
 		}
+	}
+}
+
+// After a lost answer a refusal may come from what was done meanwhile: nobody may be told that nothing was approved.
+func TestHold_ApproveSaysWhatIsKnown(t *testing.T) {
+	changed, gone := fleet.Errorf(fleet.CodeConflict, "HoldChanged", "it is h2 now"), fleet.Errorf(fleet.CodeConflict, "NotHeld", "nothing is held")
+	lost := fleet.Errorf(fleet.CodeUnavailable, "Unknown", "look again")
+	for name, c := range map[string]struct {
+		lose   []error
+		refuse error
+		want   string
+	}{
+		"another one":                {nil, changed, "hold h1 was not approved"},
+		"none any more":              {nil, gone, "nothing is held any more: hold h1 was approved and carried out, or the resources have returned"},
+		"none, after a lost answer":  {[]error{lost}, gone, "nothing is held any more"},
+		"another, after a lost one":  {[]error{lost}, changed, "hold h1 is there no more: it was approved and carried out, or"},
+		"a bug, after a lost answer": {[]error{lost}, fleet.Errorf(fleet.CodeInternal, "Bug", "no"), "not known whether hold h1 was approved"},
+		"too many ask":               {nil, fleet.Errorf(fleet.CodeBusy, "Busy", "later"), "hold h1 was not approved"},
+	} {
+		b, url := startBrake(t)
+		b.lose, b.refuse = c.lose, c.refuse
+		code, stdout, stderr := invoke(t.Context(), "hold", "approve", "h1", "--yes", "--timeout", "1s", "--nats-url", url)
+		if code != 1 || stdout != "" || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d, stdout %q, stderr %q", name, code, stdout, stderr)
+		}
+	}
+}
+
+func TestHold_NobodyToApprove(t *testing.T) {
+	o, url := startOperator(t)
+	b := &brake{plan: fleet.PlanShowResponse{Hold: &fleet.Hold{ID: "h1"}}}
+	o.serve(fleet.ServiceReconciler, true, func(s *rpc.Server) { b.serveShow(t, s) })
+	code, _, stderr := invoke(t.Context(), "hold", "approve", "h1", "--yes", "--timeout", "1s", "--nats-url", url)
+	if code != 1 || !strings.Contains(stderr, "hold h1 was not approved: no fleet-reconciler answers") || !strings.Contains(stderr, "try again") {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+func TestHold_StoppedWhileItIsApproved(t *testing.T) {
+	o, url := startOperator(t)
+	b := &brake{plan: fleet.PlanShowResponse{Hold: &fleet.Hold{ID: "h1"}}}
+	ctx, stop := context.WithCancel(t.Context())
+	o.serve(fleet.ServiceReconciler, true, func(s *rpc.Server) {
+		b.serveShow(t, s)
+		err := rpc.Handle(s, fleet.HoldApprove, func(context.Context, fleet.HoldApproveRequest) (fleet.HoldApproveResponse, error) {
+			stop()
+			return fleet.HoldApproveResponse{}, rpc.ErrSilent
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	code, _, stderr := invoke(ctx, "hold", "approve", "h1", "--yes", "--nats-url", url)
+	if code != 1 || !strings.Contains(stderr, "not known whether hold h1 was approved") || !strings.Contains(stderr, "'fleet hold list'") {
+		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 }
 

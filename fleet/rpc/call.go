@@ -104,21 +104,26 @@ const (
 
 // CallRetry asks an endpoint until it answers: nobody answering, 429 and 503 are tried again, with
 // growing pauses, while ctx lasts. Only for requests that may be carried out more than once. The error
-// is that of the last attempt.
+// is that of the last attempt; [MayBeDone] knows of those before it.
 func CallRetry[Req, Resp any](ctx context.Context, nc *nats.Conn, ep fleet.Endpoint, req Req) (Resp, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
 		defer cancel()
 	}
+	lost := false
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
 		resp, err := Call[Req, Resp](attempt, nc, ep, req)
 		cancel()
+		if lost && err != nil {
+			err = &lostError{err}
+		}
 		code := fleet.CodeOf(err)
 		if code != fleet.CodeUnavailable && code != fleet.CodeBusy {
 			return resp, err
 		}
+		lost = MayBeDone(err)
 		select {
 		case <-ctx.Done():
 			return resp, err
@@ -126,6 +131,28 @@ func CallRetry[Req, Resp any](ctx context.Context, nc *nats.Conn, ep fleet.Endpo
 		}
 	}
 }
+
+// MayBeDone reports whether what was asked for may have been carried out although [Call] or [CallRetry] returned err: an
+// attempt was sent, and no answer says that it was not. That of a 503 may say less than the service did.
+func MayBeDone(err error) bool {
+	if _, lost := errors.AsType[*lostError](err); lost {
+		return true
+	}
+	e, ok := errors.AsType[*fleet.Error](err)
+	if !ok {
+		return errors.Is(err, context.Canceled)
+	}
+	return e.Code == fleet.CodeUnavailable && e.Reason != ReasonNoResponders && e.Reason != ReasonDisconnected
+}
+
+// lostError is the error of an attempt after another of which nobody knows whether it was carried out.
+type lostError struct{ last error }
+
+// Error returns the text of the last attempt's.
+func (e *lostError) Error() string { return e.last.Error() }
+
+// Unwrap returns the last attempt's error.
+func (e *lostError) Unwrap() error { return e.last }
 
 func decodeReply[Resp any](ep fleet.Endpoint, m *nats.Msg) (Resp, error) {
 	var resp Resp

@@ -118,6 +118,49 @@ func TestCallRetry_StopsAtARefusal(t *testing.T) {
 	}
 }
 
+// Whoever asks again after a lost answer may be refused because of what the lost request did.
+func TestMayBeDone_RemembersEachAttempt(t *testing.T) {
+	nc := fleettest.NATS(t).Conn(t)
+	s := newServer(t, nc, config(t))
+	busy, lost := fleet.Errorf(fleet.CodeBusy, "Busy", "later"), fleet.Errorf(fleet.CodeUnavailable, "Unknown", "look again")
+	refused := fleet.Errorf(fleet.CodeConflict, "NotHeld", "nothing is held")
+	for name, c := range map[string]struct {
+		answers []error
+		want    bool
+	}{
+		"refused":             {[]error{refused}, false},
+		"refused_when_free":   {[]error{busy, refused}, false},
+		"lost_then_refused":   {[]error{lost, refused}, true},
+		"lost_before_another": {[]error{lost, busy, refused}, true},
+	} {
+		ep := endpoint(name, fleet.RoleActing)
+		var calls atomic.Int64
+		handle(t, s, ep, func(context.Context, echoRequest) (echoResponse, error) {
+			return echoResponse{}, c.answers[calls.Add(1)-1]
+		})
+		_, err := rpc.CallRetry[echoRequest, echoResponse](t.Context(), nc, ep, echoRequest{})
+		if fleet.CodeOf(err) != fleet.CodeConflict || rpc.MayBeDone(err) != c.want {
+			t.Errorf("%s: %t after %v", name, rpc.MayBeDone(err), err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := rpc.CallRetry[echoRequest, echoResponse](ctx, nc, endpoint("nobody", fleet.RoleActing), echoRequest{}); rpc.MayBeDone(err) {
+		t.Errorf("nobody was there to do it: %v", err)
+	}
+	asked := make(chan struct{})
+	stopped, stop := context.WithCancel(t.Context())
+	silent := endpoint("silent", fleet.RoleActing)
+	handle(t, s, silent, func(context.Context, echoRequest) (echoResponse, error) {
+		close(asked)
+		return echoResponse{}, rpc.ErrSilent
+	})
+	go func() { <-asked; stop() }()
+	if _, err := rpc.CallRetry[echoRequest, echoResponse](stopped, nc, silent, echoRequest{}); !rpc.MayBeDone(err) {
+		t.Errorf("stopped after it was asked: %v", err)
+	}
+}
+
 func TestCallEvery_GathersAllReplicas(t *testing.T) {
 	ns := fleettest.NATS(t)
 	nc := ns.Conn(t)
