@@ -138,12 +138,30 @@ func TestUninstall_TakesOffItsOwnFinalizersAndNoOthers(t *testing.T) {
 // refusePatches has the API refuse to change a Device, as an admission webhook would.
 func (n *fleetNamespace) refusePatches(device string) {
 	n.t.Helper()
+	n.refuse("UPDATE", fmt.Sprintf("object.metadata.name != %q", device), func() error {
+		patch := []byte(`{"metadata":{"labels":{"a":"b"}}}`)
+		_, err := n.kube.Dynamic.Resource(cluster.Devices).Namespace(n.name).Patch(n.t.Context(), device, types.MergePatchType, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	})
+}
+
+// refuseDeletes has it refuse to delete one.
+func (n *fleetNamespace) refuseDeletes(device string) {
+	n.t.Helper()
+	n.refuse("DELETE", fmt.Sprintf("oldObject.metadata.name != %q", device), func() error {
+		return n.kube.Dynamic.Resource(cluster.Devices).Namespace(n.name).Delete(n.t.Context(), device, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
+	})
+}
+
+// refuse has the API refuse what does not satisfy an expression, and waits until it refuses the attempt.
+func (n *fleetNamespace) refuse(operation, expression string, attempt func() error) {
+	n.t.Helper()
 	name := n.name + "-refuses"
 	policy := map[string]any{
 		"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
-			"apiGroups": []any{fleet.Group}, "apiVersions": []any{"*"}, "operations": []any{"UPDATE"}, "resources": []any{fleet.ResourceDevices},
+			"apiGroups": []any{fleet.Group}, "apiVersions": []any{"*"}, "operations": []any{operation}, "resources": []any{fleet.ResourceDevices},
 		}}},
-		"validations": []any{map[string]any{"expression": fmt.Sprintf("object.metadata.name != %q", device), "message": "hands off"}},
+		"validations": []any{map[string]any{"expression": expression, "message": "hands off"}},
 	}
 	binding := map[string]any{
 		"policyName": name, "validationActions": []any{"Deny"},
@@ -151,12 +169,7 @@ func (n *fleetNamespace) refusePatches(device string) {
 	}
 	n.createPolicy("ValidatingAdmissionPolicy", "validatingadmissionpolicies", name, policy)
 	n.createPolicy("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", name, binding)
-	devices := n.kube.Dynamic.Resource(cluster.Devices).Namespace(n.name)
-	fleettest.Eventually(n.t, 30*time.Second, "the policy is in force", func() bool {
-		patch := []byte(`{"metadata":{"labels":{"a":"b"}}}`)
-		_, err := devices.Patch(n.t.Context(), device, types.MergePatchType, patch, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
-		return err != nil
-	})
+	fleettest.Eventually(n.t, 30*time.Second, "the policy is in force", func() bool { return attempt() != nil })
 }
 
 func (n *fleetNamespace) createPolicy(kind, resource, name string, spec map[string]any) {

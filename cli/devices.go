@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/urfave/cli/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"harmony.dev/devstack/cluster"
@@ -24,7 +26,8 @@ A device that is alive registers again by itself at once, with what it says of i
 runs stops in between. So a Fresh one is refused without --force. To keep a living device out, quarantine it instead:
   kubectl patch fdev NAME --type merge -p '{"spec":{"quarantined":true}}'
 
-Either all devices are deleted or, when one is refused, none. In a cluster it needs: get and delete on devices of
+When one of the devices is refused, none is deleted. When the cluster fails in between, those before it are being deleted, and
+those after it are not touched: the command names them. In a cluster it needs: get and delete on devices of
 fleet.harmony.dev.`
 
 func (p *program) devicesCommand() *cli.Command {
@@ -230,7 +233,7 @@ func (p *program) forgetAll(c *cli.Context, client cluster.Client, format, names
 			continue
 		}
 		if err := cluster.DeleteDevice(c.Context, client, namespace, d.resource); err != nil {
-			return errors.Join(p.showForgotten(format, all[:i]), err)
+			return errors.Join(p.showForgotten(format, all[:i]), notDeleted(d.Name, all[i+1:], err))
 		}
 		deleted = append(deleted, d.resource)
 	}
@@ -242,6 +245,30 @@ func (p *program) forgetAll(c *cli.Context, client cluster.Client, format, names
 		d.Gone = !slices.Contains(left, d.Name)
 	}
 	return errors.Join(p.showForgotten(format, all), err)
+}
+
+// notDeleted says what is known of a device whose deletion returned an error, and names those that were to come after it.
+func notDeleted(name string, after []*forgotten, err error) error {
+	what := fmt.Sprintf("it is not known whether device %s is being deleted: 'fleet get devices' shows it, and forgetting it again is safe", name)
+	if refused(err) {
+		what = fmt.Sprintf("device %s was not deleted", name)
+	}
+	var untouched []string
+	for _, d := range after {
+		if d.resource.Name != "" {
+			untouched = append(untouched, d.Name)
+		}
+	}
+	if len(untouched) > 0 {
+		what += "; not touched: " + strings.Join(untouched, " ")
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// refused reports whether the apiserver answered that it does not do what it was asked for.
+func refused(err error) bool {
+	var status apierrors.APIStatus // no error itself
+	return errors.As(err, &status) && status.Status().Code >= http.StatusBadRequest && status.Status().Code < http.StatusInternalServerError
 }
 
 // awaitForgotten returns the names of those that are still there.

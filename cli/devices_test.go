@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"harmony.dev/devstack/cluster"
 	"harmony.dev/fleet"
@@ -109,5 +114,45 @@ func TestForget_WithoutAnOperatorNeedsForce(t *testing.T) {
 	}
 	if code, stdout, stderr := n.forget(url, "device-0", "--timeout", "1s", "--force"); code != 0 || len(n.devices()) != 0 {
 		t.Errorf("with --force: exit %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+func TestForget_NamesWhatItDidNotTouch(t *testing.T) {
+	n := newFleetNamespace(t)
+	n.create(fleet.KindDevice, 4)
+	n.refuseDeletes("device-1")
+	url := registry(t, n, nil)
+	code, stdout, stderr := n.forget(url, "device-0", "device-1", "device-2", "device-3")
+	if code != 1 || stdout != "device device-0 is being deleted\n" || !strings.Contains(stderr, "device device-1 was not deleted; not touched: device-2 device-3: ") || !strings.Contains(stderr, "hands off") {
+		t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	if left := n.devices(); len(left) != 3 {
+		t.Errorf("%d are left", len(left))
+	}
+}
+
+// An apiserver that did not answer, or not for itself, may have begun the deletion.
+func TestNotDeleted_SaysWhatIsKnown(t *testing.T) {
+	devices := schema.GroupResource{Group: fleet.Group, Resource: fleet.ResourceDevices}
+	for name, c := range map[string]struct {
+		err   error
+		known bool
+	}{
+		"forbidden":      {apierrors.NewForbidden(devices, "a", errors.New("no")), true},
+		"too many":       {apierrors.NewTooManyRequests("later", 1), true},
+		"timed out":      {apierrors.NewTimeoutError("late", 1), false},
+		"internal error": {apierrors.NewInternalError(errors.New("x")), false},
+		"cut off":        {io.ErrUnexpectedEOF, false},
+		"stopped":        {context.Canceled, false},
+	} {
+		after := []*forgotten{{Name: "b", resource: cluster.Resource{Name: "b"}}, {Name: "without-resource"}, {Name: "c", resource: cluster.Resource{Name: "c"}}}
+		err := notDeleted("a", after, fmt.Errorf("delete device a: %w", c.err))
+		want := "it is not known whether device a is being deleted"
+		if c.known {
+			want = "device a was not deleted"
+		}
+		if !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "; not touched: b c: ") || !errors.Is(err, c.err) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
