@@ -131,7 +131,7 @@ func (p *program) applyCRDs(ctx context.Context, c *cli.Context, crds []*unstruc
 		}
 		if err.Error() != said {
 			said = err.Error()
-			fmt.Fprintf(p.err, "fleet: %v; trying again\n", err)
+			fmt.Fprintf(p.err, "fleet: %s; trying again\n", readable(err))
 		}
 		select {
 		case <-ctx.Done():

@@ -44,12 +44,12 @@ func exitCode(err error, stderr io.Writer) int {
 	case errors.Is(err, errWouldChange):
 		return exitChange
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "fleet: %v\n", err)
+		fmt.Fprintf(stderr, "fleet: %s\n", readable(err))
 		return exitUsage
 	case errors.As(err, &noTopic):
-		fmt.Fprintf(stderr, "fleet: %v: 'fleet --help' lists the commands\n", err)
+		fmt.Fprintf(stderr, "fleet: %s: 'fleet --help' lists the commands\n", readable(err))
 		return exitUsage
 	}
-	fmt.Fprintf(stderr, "fleet: %v\n", err)
+	fmt.Fprintf(stderr, "fleet: %s\n", readable(err))
 	return exitNo
 }

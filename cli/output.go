@@ -43,6 +43,15 @@ func encode(out io.Writer, format string, v any) error {
 	return enc.Encode(v)
 }
 
+// readable is the text of an error, for a terminal: what answers on the network may have written it, line by line.
+func readable(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // printable makes text from a device safe for a terminal: whatever is not printed, such as control characters and marks
 // that turn the direction of what follows, becomes spaces.
 func printable(s string) string {

@@ -320,7 +320,7 @@ func (p *program) dryRun(c *cli.Context, dir string, r *restoration) error {
 	for _, s := range r.Steps {
 		err := s.restore.Lock(c.Context, false)
 		if errors.As(err, &locked) && c.Bool("take-over") {
-			fmt.Fprintf(p.err, "%v\n", err)
+			fmt.Fprintln(p.err, readable(err))
 			continue
 		}
 		if err != nil {
@@ -361,7 +361,7 @@ func (p *program) resync(nc *nats.Conn) {
 		err = nc.FlushTimeout(5 * time.Second)
 	}
 	if err != nil {
-		fmt.Fprintf(p.err, "fleet: ask the devices to report again: %v; they do so within 15 minutes by themselves\n", err)
+		fmt.Fprintf(p.err, "fleet: ask the devices to report again: %s; they do so within 15 minutes by themselves\n", readable(err))
 	}
 }
 
@@ -445,7 +445,7 @@ func (p *program) settle(ctx context.Context, r *restoration) outcome {
 			err = s.restore.Mine(ctx)
 		}
 		if err != nil {
-			fmt.Fprintf(p.err, "fleet: %v\n", err)
+			fmt.Fprintf(p.err, "fleet: %s\n", readable(err))
 			to = o.stuck(s.restore)
 		}
 		if errors.Is(err, kv.ErrTakenOver) {

@@ -124,9 +124,9 @@ type watcher struct {
 // take shows what differs from the last time.
 func (w *watcher) take(items []item, err error) error {
 	if err != nil {
-		if text := err.Error(); text != w.silent {
+		if text := readable(err); text != w.silent {
 			w.silent = text
-			fmt.Fprintf(w.p.err, "fleet: %v; going on to ask\n", err)
+			fmt.Fprintf(w.p.err, "fleet: %s; going on to ask\n", text)
 		}
 		return nil
 	}
