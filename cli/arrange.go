@@ -30,9 +30,10 @@ func split(app *cli.App, args []string) line {
 			l.positional = append(l.positional, rest[i:]...)
 			i = len(rest)
 		case len(arg) > 1 && strings.HasPrefix(arg, "-"):
-			words := flagWords(app, l.command(), rest[i:])
+			arg = attached(app, l.command(), arg)
+			words := flagWords(app, l.command(), append([]string{arg}, rest[i+1:]...))
 			i += len(words) - 1
-			if l.command() == nil || isGlobal(app, l.command(), arg) {
+			if isGlobal(app, l.command(), arg) {
 				l.global = append(l.global, words...)
 			} else {
 				l.local = append(l.local, words...)
@@ -124,13 +125,27 @@ func takesValue(app *cli.App, command *cli.Command, name string) bool {
 	return ok && v.TakesValue()
 }
 
-// flagOf returns the flag of a name where a command is, nil when there is none.
+// attached spells "-ojson" as "-o=json", where there is no flag of the whole name and -o takes a value.
+func attached(app *cli.App, command *cli.Command, arg string) string {
+	if strings.HasPrefix(arg, "--") || len(arg) < 3 || arg[2] == '=' || flagOf(app, command, flagName(arg)) != nil || !takesValue(app, command, arg[1:2]) {
+		return arg
+	}
+	return arg[:2] + "=" + arg[2:]
+}
+
+// flagOf returns the flag of a name where a command is, nil when there is none. A flag may stand in front of its command.
 func flagOf(app *cli.App, command *cli.Command, name string) cli.Flag {
-	if command != nil {
-		for _, c := range append([]*cli.Command{command}, command.Subcommands...) { // it may stand in front of its command
-			if own := findFlag(c.Flags, name); own != nil {
-				return own
-			}
+	behind := app.Commands
+	if command == nil {
+		if f := findFlag(app.Flags, name); f != nil {
+			return f
+		}
+	} else {
+		behind = append([]*cli.Command{command}, command.Subcommands...)
+	}
+	for _, c := range behind {
+		if own := findFlag(c.Flags, name); own != nil {
+			return own
 		}
 	}
 	return findFlag(app.Flags, name)
@@ -138,7 +153,7 @@ func flagOf(app *cli.App, command *cli.Command, name string) cli.Flag {
 
 func isGlobal(app *cli.App, command *cli.Command, arg string) bool {
 	name := flagName(arg)
-	return findFlag(app.Flags, name) != nil && findFlag(command.Flags, name) == nil
+	return findFlag(app.Flags, name) != nil && (command == nil || findFlag(command.Flags, name) == nil)
 }
 
 func findFlag(flags []cli.Flag, name string) cli.Flag {

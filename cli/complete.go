@@ -129,6 +129,8 @@ func valuesOf(f cli.Flag) source {
 	switch f.Names()[0] {
 	case "state":
 		return among(string(fleet.DeviceFresh), string(fleet.DeviceStale), string(fleet.DeviceNeverSeen))
+	case "class":
+		return among(string(fleet.ClassRunning), string(fleet.ClassFailed), string(fleet.ClassPending), string(fleet.ClassStale))
 	case "deployment":
 		return deploymentNames
 	case "nats-context":

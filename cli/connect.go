@@ -37,6 +37,9 @@ func (s server) String() string {
 
 // connect connects to the operator's NATS, or says what to do.
 func (p *program) connect(c *cli.Context, more ...nats.Option) (*nats.Conn, error) {
+	if t := c.Duration("timeout"); t <= 0 {
+		return nil, usagef("--timeout %s: an answer takes some time", t)
+	}
 	s, err := p.server(c)
 	if err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ func changeTable(p *page, asOf time.Time, changes []fleet.Change) {
 func changeText(c fleet.Change) string {
 	switch c.Kind {
 	case fleet.ChangeApplied:
-		return fmt.Sprintf("generation %d was applied, all of it", c.Generation)
+		return fmt.Sprintf("the last of generation %d was written", c.Generation)
 	case fleet.ChangeDesired:
 		return fmt.Sprintf("its value was written for %s", c.Device)
 	case fleet.ChangeReported:

@@ -55,7 +55,7 @@ last changes, the newest first
 AT                     AGE       WHAT
 2026-03-01T11:59:59Z   1s ago    pi-1 sent a malformed report
 2026-03-01T11:59:58Z   2s ago    pi-2 reported Running
-2026-03-01T11:59:57Z   3s ago    generation 3 was applied, all of it
+2026-03-01T11:59:57Z   3s ago    the last of generation 3 was written
 2026-03-01T11:00:00Z   60m ago   its value was written for pi-1
 
 why: fleet explain deployment web

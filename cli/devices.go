@@ -104,7 +104,7 @@ func (p *program) forget(c *cli.Context) error {
 	if err := p.confirm(c, forgetQuestion(namespace, all)); err != nil {
 		return err
 	}
-	return p.forgetAll(c, client, format, namespace, all)
+	return p.forgetAll(c, nc, client, format, namespace, all)
 }
 
 // forgetArguments returns the names, each once. They may be written as "-o name" prints them.
@@ -224,7 +224,7 @@ func findAll(ctx context.Context, client cluster.Client, namespace string, all [
 }
 
 // forgetAll deletes and waits. What was deleted before something went wrong is shown.
-func (p *program) forgetAll(c *cli.Context, client cluster.Client, format, namespace string, all []*forgotten) error {
+func (p *program) forgetAll(c *cli.Context, nc *nats.Conn, client cluster.Client, format, namespace string, all []*forgotten) error {
 	var deleted []cluster.Resource
 	for i, d := range all {
 		if d.resource.Name == "" {
@@ -240,7 +240,7 @@ func (p *program) forgetAll(c *cli.Context, client cluster.Client, format, names
 	if !c.Bool("wait") {
 		return p.showForgotten(format, all)
 	}
-	left, err := p.awaitForgotten(c, client, namespace, deleted)
+	left, err := p.awaitForgotten(c, nc, client, namespace, deleted)
 	for _, d := range all {
 		d.Gone = !slices.Contains(left, d.Name)
 	}
@@ -272,9 +272,14 @@ func refused(err error) bool {
 }
 
 // awaitForgotten returns the names of those that are still there.
-func (p *program) awaitForgotten(c *cli.Context, client cluster.Client, namespace string, deleted []cluster.Resource) ([]string, error) {
+func (p *program) awaitForgotten(c *cli.Context, nc *nats.Conn, client cluster.Client, namespace string, deleted []cluster.Resource) ([]string, error) {
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("within"))
 	defer cancel()
+	hint := "'fleet status' says whether the operator, which lets them go, runs"
+	if len(deleted) > 0 && holds(c.Context, nc) {
+		hint = "the operator clears nothing while the brake holds deletes back: 'fleet hold show' says what"
+		fmt.Fprintln(p.err, hint)
+	}
 	shown := p.progress("forgetting", "devices gone", uint64(len(deleted)))
 	left, err := cluster.AwaitGone(ctx, client, namespace, deleted, func(left []string) { shown.at(uint64(len(deleted) - len(left))) })
 	shown.end()
@@ -284,9 +289,22 @@ func (p *program) awaitForgotten(c *cli.Context, client cluster.Client, namespac
 	case c.Err() != nil:
 		return left, fmt.Errorf("stopped: these are being deleted, and go as soon as the operator has cleared what is known of them: %s", few(left))
 	case ctx.Err() != nil:
-		return left, fmt.Errorf("after %s these are still being deleted: %s; the operator lets them go: 'fleet status' says whether it runs", c.Duration("within"), few(left))
+		return left, fmt.Errorf("after %s these are still being deleted: %s; %s", c.Duration("within"), few(left), hint)
 	}
 	return left, err
+}
+
+// holds reports whether a reconciler says that the brake holds deletes back.
+func holds(ctx context.Context, nc *nats.Conn) bool {
+	services, _ := gatherHealth(ctx, nc, time.Second) // it is a hint
+	for _, s := range services {
+		for _, h := range s.Replicas {
+			if slices.ContainsFunc(h.Reasons, func(r fleet.Reason) bool { return r.Reason == fleet.ReasonHeld }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (p *program) showForgotten(format string, all []*forgotten) error {

@@ -92,7 +92,7 @@ func TestForget_WaitsAndNamesThoseThatStay(t *testing.T) {
 	}
 	url := registry(t, n, nil)
 	code, stdout, stderr := n.forget(url, "device-0", "stays", "stays", "--within", "1s")
-	if code != 1 || stdout != "device device-0 is gone\ndevice stays is being deleted\n" || !strings.Contains(stderr, "still being deleted: stays; the operator lets them go") {
+	if code != 1 || stdout != "device device-0 is gone\ndevice stays is being deleted\n" || !strings.Contains(stderr, "still being deleted: stays; 'fleet status' says") {
 		t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 	if left := n.devices(); len(left) != 1 || left[0].GetDeletionTimestamp() == nil {

@@ -114,7 +114,7 @@ func kindAndNames(command string, args []string, most int) (kind string, names [
 	case len(args) == 0:
 		return "", nil, usagef("say what to %s: 'fleet %s device NAME' or 'fleet %s deployment NAME'", command, command, command)
 	case kindOf(args[0]) == "":
-		return "", nil, usagef("unknown kind %q: 'fleet %s device NAME' or 'fleet %s deployment NAME'", args[0], command, command)
+		return "", nil, usagef("unknown kind %q: did you mean 'fleet %s device %s' or 'fleet %s deployment %s'?", args[0], command, args[0], command, args[0])
 	case len(args) == 1 || args[1] == "":
 		return "", nil, usagef("say which %s: 'fleet get %s' lists them", strings.TrimSuffix(kindOf(args[0]), "s"), kindOf(args[0]))
 	case len(args) > 1+most:

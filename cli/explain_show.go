@@ -58,7 +58,9 @@ func deviceVerdictsPage(id fleet.DeviceID, d fleet.DevicesGetResponse, known boo
 	var next advice
 	for _, v := range items {
 		rows = append(rows, verdictRow(v, wide))
-		next.add(v.Next, string(v.Deployment))
+		if v.Verdict != verdictNoMatch { // that is no trouble, unless somebody asks about the pair
+			next.add(v.Next, string(v.Deployment))
+		}
 	}
 	p.table([]string{"DEPLOYMENT", "VERDICT", "DESIRED", "REPORTED", "WHY"}, rows)
 	next.show(p)
@@ -119,7 +121,9 @@ func deploymentVerdictsPage(got fleet.DeploymentExplainResponse, pairs []fleet.P
 	var next advice
 	for _, g := range got.Groups {
 		rows = append(rows, []string{strconv.Itoa(g.Count), g.Verdict, examples(g.Devices, g.Count, len(g.Devices)), clip(groupReason(got.Groups, g), wide)})
-		next.add(g.Next, g.Verdict)
+		if g.Verdict != verdictNoMatch || len(got.Groups) == 1 {
+			next.add(g.Next, g.Verdict)
+		}
 	}
 	if len(rows) == 0 {
 		p.heading("there are no devices")

@@ -136,7 +136,6 @@ c            NoMatch       -              -                     label y is not s
 
 next
   b: wait
-  a, c: change labels
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -24,7 +24,7 @@ func (p *program) getCommand() *cli.Command {
 		Flags: []cli.Flag{
 			outputFlag(formatName),
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on showing what changes, until Ctrl-C: as 'fleet watch'"},
-			selectorFlag(), stateFlag(), deploymentFlag(),
+			selectorFlag(), stateFlag(), classFlag(), deploymentFlag(),
 		},
 		OnUsageError: wrongFlag,
 		Action:       p.get,
@@ -39,6 +39,10 @@ func selectorFlag() cli.Flag {
 
 func stateFlag() cli.Flag {
 	return &cli.StringFlag{Name: "state", Usage: "devices: only those that are Fresh, Stale or NeverSeen"}
+}
+
+func classFlag() cli.Flag {
+	return &cli.StringFlag{Name: "class", Usage: "devices: only those on which the gravest of what is desired is running, failed, pending or stale"}
 }
 
 func deploymentFlag() cli.Flag {
@@ -108,7 +112,7 @@ func kindAndName(command string, args []string) (kind, name string, err error) {
 		return "", "", usagef("'fleet %s' takes a kind and one name, got %q too", command, args[2])
 	}
 	if kind = kindOf(args[0]); kind == "" {
-		return "", "", usagef("unknown kind %q: 'fleet %s deployments' or 'fleet %s devices'", args[0], command, command)
+		return "", "", usagef("unknown kind %q: say 'fleet %s deployments' or 'fleet %s devices', with a name behind it to have one", args[0], command, command)
 	}
 	if len(args) == 2 {
 		name = args[1]
@@ -118,17 +122,17 @@ func kindAndName(command string, args []string) (kind, name string, err error) {
 
 func getListing(c *cli.Context, kind, name string) (listing, error) {
 	if kind == fleet.ResourceDeployments {
-		for _, f := range []string{"selector", "state", "deployment"} {
+		for _, f := range []string{"selector", "state", "class", "deployment"} {
 			if c.IsSet(f) {
 				return listing{}, usagef("--%s is for devices", f)
 			}
 		}
 		return deploymentListing(), nil
 	}
-	if name != "" && (c.IsSet("selector") || c.IsSet("state") || c.IsSet("deployment")) {
+	if name != "" && (c.IsSet("selector") || c.IsSet("state") || c.IsSet("class") || c.IsSet("deployment")) {
 		return listing{}, usagef("a device is named or filtered, not both: got %q and a filter", name)
 	}
-	filter, err := deviceFilter(c.String("selector"), c.String("state"), c.String("deployment"))
+	filter, err := deviceFilter(c.String("selector"), c.String("state"), c.String("class"), c.String("deployment"))
 	return deviceListing(filter), err
 }
 
@@ -231,8 +235,8 @@ func deviceListing(filter fleet.DevicesListRequest) listing {
 	return listing{
 		kind:   "device",
 		moving: []string{"LAST SEEN"},
-		header: []string{"NAME", "STATE", "DEPLOYMENTS", "LAST SEEN", "LABELS", "AGENT", "REGISTERED", "QUARANTINED"},
-		narrow: 4,
+		header: []string{"NAME", "STATE", "CLASS", "DEPLOYMENTS", "LAST SEEN", "LABELS", "AGENT", "REGISTERED", "QUARANTINED"},
+		narrow: 5,
 		fetch: func(ctx context.Context, nc *nats.Conn, name string) ([]item, error) {
 			return fetchDevices(ctx, nc, name, filter)
 		},
@@ -258,7 +262,7 @@ func fetchDevices(ctx context.Context, nc *nats.Conn, name string, filter fleet.
 func deviceItem(asOf time.Time) func(fleet.DeviceView) item {
 	return func(d fleet.DeviceView) item {
 		return item{name: string(d.Name), value: d, row: []string{
-			string(d.Name), string(d.State), strconv.Itoa(d.Deployments), ago(asOf, d.LastSeen),
+			string(d.Name), string(d.State), dash(string(d.Class)), strconv.Itoa(d.Deployments), ago(asOf, d.LastSeen),
 			labelText(d.Labels), printable(d.Agent), strconv.FormatBool(d.Registered), strconv.FormatBool(d.Quarantined),
 		}}
 	}

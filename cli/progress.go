@@ -13,13 +13,14 @@ import (
 const patience = time.Second
 
 // progress shows on standard error how far something is that takes longer than a second: as a bar on a terminal, which goes
-// when it is done, else as a line once a second.
+// when it is done, else as a line once a second while it moves, and once in ten when it does not.
 type progress struct {
 	out         io.Writer
 	terminal    bool
 	label, unit string
 	total       uint64 // 0: not known
 	said        time.Time
+	told        uint64                   // what the last line said was done
 	bar         *progressbar.ProgressBar // nil: none is shown
 }
 
@@ -37,8 +38,9 @@ func (g *progress) at(done uint64) {
 	case g.terminal:
 		g.bar = g.newBar()
 		g.advance(done)
+	case done == g.told && time.Since(g.said) < 10*patience:
 	default:
-		g.said = time.Now()
+		g.said, g.told = time.Now(), done
 		fmt.Fprintf(g.out, "%s: %s\n", g.label, g.text(done))
 	}
 }

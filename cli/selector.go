@@ -39,8 +39,8 @@ var operators = map[selection.Operator]string{
 // selectorText is a selector for a terminal.
 func selectorText(s fleet.Selector) string { return printable(s.String()) }
 
-func deviceFilter(selector, state, deployment string) (fleet.DevicesListRequest, error) {
-	req := fleet.DevicesListRequest{Deployment: fleet.DeploymentName(deployment)}
+func deviceFilter(selector, state, class, deployment string) (fleet.DevicesListRequest, error) {
+	req := fleet.DevicesListRequest{Deployment: fleet.DeploymentName(deployment), Class: fleet.Class(strings.ToLower(class))}
 	for _, known := range []fleet.DeviceState{"", fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen} {
 		if strings.EqualFold(state, string(known)) {
 			req.State, state = known, ""
@@ -48,6 +48,9 @@ func deviceFilter(selector, state, deployment string) (fleet.DevicesListRequest,
 	}
 	if state != "" {
 		return req, usagef("unknown state %q: choose %s, %s or %s", state, fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen)
+	}
+	if err := req.Validate(); err != nil {
+		return req, usagef("%v", err)
 	}
 	if selector == "" {
 		return req, nil

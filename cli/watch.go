@@ -25,7 +25,7 @@ func (p *program) watchCommand() *cli.Command {
 		Description: `Shows all rows, then those that change; one that is no longer there says <gone>. Without arguments it watches deployments.
 What is wrong with the operator is told on standard error when it begins and when it ends: what is shown meanwhile may be old.
 As JSON each change is a document of its own, and one that is gone is {"name": NAME, "gone": true}.`,
-		Flags:        []cli.Flag{outputFlag(formatName), selectorFlag(), stateFlag(), deploymentFlag()},
+		Flags:        []cli.Flag{outputFlag(formatName), selectorFlag(), stateFlag(), classFlag(), deploymentFlag()},
 		OnUsageError: wrongFlag,
 		Action:       p.watchKind,
 	}

@@ -173,6 +173,7 @@ const (
 type DevicesListRequest struct {
 	Page
 	State      DeviceState    `json:"state,omitempty"`
+	Class      Class          `json:"class,omitempty"` // only devices whose gravest class is this
 	Selector   *Selector      `json:"selector,omitempty"`
 	Deployment DeploymentName `json:"deployment,omitempty"` // only devices that it is desired on
 	Registered *bool          `json:"registered,omitempty"` // only devices with a resource, or only those without
@@ -199,6 +200,8 @@ type DeviceView struct {
 	Deleting    bool              `json:"deleting,omitempty"`
 	Quarantined bool              `json:"quarantined,omitempty"`
 	Deployments int               `json:"deployments"` // desired on it
+	// Class is the gravest that one of them counts as: failed, then stale, pending and running; empty when there is none.
+	Class Class `json:"class,omitempty"`
 }
 
 // DevicesSummaryRequest asks for the devices in short, a page at a time: those with names after After.

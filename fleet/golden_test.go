@@ -111,6 +111,7 @@ func goldenCases() []goldenCase {
 		{"name", GetRequest{Name: "web"}},
 		{"full", DeploymentsGetResponse{Freshness: fresh, Deployment: deployment, Pairs: []PairView{pair}, Truncated: true}},
 		{"changes", DeploymentsGetResponse{Freshness: fresh, Deployment: deployment, Pairs: []PairView{}, Changes: []Change{{At: at, Kind: ChangeReported, Device: "pi-07", Phase: PhaseFailed}, {At: at, Kind: ChangeApplied, Generation: 3}}}},
+		{"failing", DevicesListRequest{Class: ClassFailed}},
 		{"filtered", DevicesListRequest{Page: page, State: DeviceStale, Selector: &sel, Deployment: "web"}},
 		{"page", DevicesListResponse{Freshness: fresh, Items: []DeviceView{device}, Next: "pi-07", Total: 120}},
 		{"full", DevicesGetResponse{Freshness: fresh, Device: device, Pairs: []PairView{pair}}},

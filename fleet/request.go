@@ -118,6 +118,11 @@ func (r DevicesListRequest) Validate() error {
 	default:
 		return fmt.Errorf("%w: state %.40q is not Fresh, Stale or NeverSeen", ErrInvalid, r.State)
 	}
+	switch r.Class {
+	case "", ClassRunning, ClassFailed, ClassPending, ClassStale:
+	default:
+		return fmt.Errorf("%w: class %.40q is not running, failed, pending or stale", ErrInvalid, r.Class)
+	}
 	return validateOptional(r.Deployment)
 }
 

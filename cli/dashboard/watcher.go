@@ -140,7 +140,7 @@ func (w *watcher) take(what string, r picture.Round) {
 // look returns the picture, and keeps everything in it up to date for a while. When nobody has looked for long it waits
 // until everything was asked for again.
 func (w *watcher) look(ctx context.Context) picture.Picture {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin+w.every)
+	ctx, cancel := context.WithTimeout(ctx, 2*w.every)
 	defer cancel()
 	for {
 		p, whole, changed := w.glance(time.Now())

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,11 +109,6 @@ func FleetOf(names []string) string {
 		}
 	}
 	return best
-}
-
-func jsonText(s string) string {
-	b, _ := json.Marshal(s) // a string always has a text
-	return string(b)
 }
 
 func sorted(set map[string]bool) []string {

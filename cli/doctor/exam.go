@@ -142,7 +142,7 @@ func (x *Exam) bad(kind Kind, e Entry, err error) Finding {
 		f.Mend = "remove the value; a living agent is asked to write it again"
 		x.remove(&f)
 	case e.Bucket == fleet.BucketDesiredState && !fleet.IsReserved(e.Key):
-		f.Mend = "nothing to do: " + s + " rewrites or deletes it by itself as soon as it acts; if it stays, mend what keeps the service from acting, or remove the value"
+		f.Mend = s + " rewrites it by itself where it is wished, and deletes it where not; the brake may hold that back: fleet hold show. To be rid of it now, remove the value"
 		x.remove(&f)
 	default:
 		f.Mend = "nothing to do: " + s + " writes it again by itself as soon as it acts; if it stays, mend what keeps the service from acting"
@@ -206,7 +206,7 @@ func (x *Exam) held(h fleet.Hold) Finding {
 		Kind: Held, Service: fleet.ServiceReconciler, Bucket: fleet.BucketDesiredState, Key: fleet.KeyHold,
 		What:    "the brake holds deletes back until a person approves them",
 		Why:     fmt.Sprintf("%d deletes of %d keys look like lost truth", h.Deletes, h.Keys),
-		Mend:    "look at them first: fleet hold show; if they are meant, approve them with the command (fleet hold approve asks before it does); if not, bring the resources back, and they are released",
-		Command: x.Shell.request(Request{Subject: fleet.HoldApprove.Subject, Body: fmt.Appendf(nil, `{"id":%s}`, jsonText(h.ID))}),
+		Mend:    "look at them first: fleet hold show; if they are meant, approve them with the command, which asks before it does; if not, bring the resources back, and they are released",
+		Command: join([]string{"fleet", "hold", "approve", h.ID}),
 	}
 }

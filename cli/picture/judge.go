@@ -183,6 +183,7 @@ func replicaProblems(r Replica, only bool) []Problem {
 		p := Problem{State: Converging, Text: fmt.Sprintf("%s (%s): %s", r.Service, r.Instance, x.Message)}
 		switch {
 		case x.Reason == fleet.ReasonHeld:
+			p.Text, _, _ = strings.Cut(x.Message, ": look at it") // the page has a link in the place of commands
 			p.State, p.Next, p.More = Held, "restore what is gone, or approve", &Page{"/hold", "look at what is held"}
 		case x.Reason == fleet.ReasonSetAside:
 			p.State, p.Next, p.More = Degraded, "what to do: fleet doctor", &Page{"/operator", "look at the entries"}
@@ -235,19 +236,36 @@ func fleetProblems(p Picture) []Problem {
 		out = append(out, Problem{State: Converging, Text: part.Fresh.Reason})
 	}
 	rolling, pending := 0, 0
+	var stalled []Problem
 	for _, d := range part.Value {
 		switch condition, why := Standing(d); condition {
 		case fleet.ConditionStalled:
-			out = append(out, Problem{State: Degraded, Text: fmt.Sprintf("Deployment %s: %s", d.Name, why), More: &Page{"/deployments/" + string(d.Name), "look at " + string(d.Name)}})
+			if !heldBack(d) { // the hold is told, once
+				stalled = append(stalled, Problem{State: Degraded, Text: fmt.Sprintf("Deployment %s: %s", d.Name, why), More: &Page{"/deployments/" + string(d.Name), "look at " + string(d.Name)}})
+			}
 		case fleet.ConditionReconciling:
 			rolling++
 			pending += d.Status.Aggregate.Pending
 		}
 	}
+	if len(stalled) > maxStalled {
+		stalled = []Problem{{State: Degraded, Text: fmt.Sprintf("%d deployments are stalled, among them %s", len(stalled), strings.TrimPrefix(stalled[0].Text, "Deployment ")), More: &Page{"/deployments", "list them"}}}
+	}
+	out = append(out, stalled...)
 	if rolling > 0 {
 		out = append(out, Problem{State: Converging, Text: fmt.Sprintf("%s on the way: %d devices have not reported success yet", count(rolling, "deployment"), pending)})
 	}
 	return out
+}
+
+// maxStalled is how many stalled Deployments are told one by one.
+const maxStalled = 2
+
+// heldBack reports whether a Deployment is stalled only because the brake holds its deletes.
+func heldBack(d fleet.DeploymentView) bool {
+	return slices.ContainsFunc(d.Status.Conditions, func(c fleet.Condition) bool {
+		return c.Type == fleet.ConditionStalled && c.Reason == fleet.ReasonHeld
+	})
 }
 
 // Standing returns which condition of a Deployment is true, Ready, Reconciling or Stalled, and what it says. It is "" when

@@ -180,7 +180,7 @@ func (e *Elector) take(ctx context.Context, revision uint64) (*Term, context.Con
 func (e *Elector) hold(ctx, actCtx context.Context, t *Term, act func(context.Context, *Term) error) error {
 	e.setTerm(t)
 	defer e.setTerm(nil)
-	e.cfg.Log.Info("lease taken", "instance", e.cfg.Instance)
+	e.cfg.Log.Info("lease taken")
 	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	kept := make(chan struct{})
 	go func() {

@@ -135,7 +135,7 @@ func leaving(in Input) (a answer, ok bool) {
 	if err != nil || len(misses) == 0 {
 		return answer{}, false
 	}
-	a = answer{verdict: Removing, reason: misses[0], next: "wait: it is taken down as soon as the reconciler has deleted its key; see fleet status when it takes longer than a minute"}
+	a = answer{verdict: Removing, reason: misses[0], next: "wait: a delete that no edit explains waits until the mirror is quiet for about 10 s; fleet plan shows it, and fleet status why when it takes longer than a minute"}
 	if h := in.Hold; h != nil && !h.Approved && !edited(in.Deployment) {
 		a.verdict, a.next = Held, "give the device its label back, or approve that it goes: fleet hold approve "+h.ID
 	}
@@ -160,6 +160,8 @@ func outOfScope(in Input) (a answer, ok bool) {
 		return say(DeploymentDeleting, fmt.Sprintf("deployment %s is being deleted", dep.Name), "wait: each device that is reachable takes it down"), true
 	case !dev.Registered:
 		return notRegistered(dev), true
+	case dev.Resource.Deleting && in.Hold != nil:
+		return say(DeviceDeleting, fmt.Sprintf("device %s is being deleted, and nothing is cleared while hold %s lasts", dev.ID, in.Hold.ID), "look at what is held: fleet hold show"), true
 	case dev.Resource.Deleting:
 		return say(DeviceDeleting, fmt.Sprintf("device %s is being deleted: nothing is deployed to it", dev.ID), "a living agent registers again when the deletion is done; to keep it out, quarantine it"), true
 	case dev.Resource.Quarantined:

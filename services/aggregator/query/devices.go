@@ -19,10 +19,13 @@ func (q *Server) DevicesList(ctx context.Context, req fleet.DevicesListRequest) 
 	if err != nil {
 		return fleet.DevicesListResponse{}, err
 	}
+	if err := q.known(ctx, req.Deployment); err != nil {
+		return fleet.DevicesListResponse{}, err
+	}
 	p := newPage[fleet.DeviceView](req.Page)
 	fresh, err := scan(ctx, q.view, func(s *projection.State, d projection.Device) {
 		if shown(d) && passes(s, d) && p.count(string(d.ID)) {
-			p.add(deviceView(d))
+			p.add(deviceView(s, d))
 		}
 	})
 	if err != nil {
@@ -34,15 +37,21 @@ func (q *Server) DevicesList(ctx context.Context, req fleet.DevicesListRequest) 
 	return fleet.DevicesListResponse{Freshness: fresh, Items: p.items, Next: p.next, Total: p.total}, nil
 }
 
+// known returns an error when nothing is known of a Deployment: a misspelled name is not one that is on no device.
+func (q *Server) known(ctx context.Context, name fleet.DeploymentName) error {
+	_, err := answer(ctx, q.view, func(s *projection.State, _ view.Moment) (struct{}, error) {
+		if _, ok := s.Deployment(name); name != "" && !ok {
+			return struct{}{}, fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no deployment %s", name)
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
 // deviceFilter returns what a request asks for.
 func deviceFilter(req fleet.DevicesListRequest) (func(*projection.State, projection.Device) bool, error) {
 	if err := invalid(req.Validate()); err != nil {
 		return nil, err
-	}
-	switch req.State {
-	case "", fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen:
-	default:
-		return nil, fleet.Errorf(fleet.CodeInvalid, "Invalid", "state %.40q is not %s, %s or %s", req.State, fleet.DeviceFresh, fleet.DeviceStale, fleet.DeviceNeverSeen)
 	}
 	var matcher selector.Matcher
 	if req.Selector != nil {
@@ -56,6 +65,9 @@ func deviceFilter(req fleet.DevicesListRequest) (func(*projection.State, project
 			return false
 		}
 		if req.Registered != nil && d.Registered != *req.Registered {
+			return false
+		}
+		if req.Class != "" && gravest(s.ClassesOn(d.ID)) != req.Class {
 			return false
 		}
 		return req.Deployment == "" || s.Desired(fleet.Pair{Device: d.ID, Deployment: req.Deployment})
@@ -75,7 +87,7 @@ func (q *Server) DevicesGet(ctx context.Context, req fleet.GetRequest) (fleet.De
 			return fleet.DevicesGetResponse{}, fleet.Errorf(fleet.CodeNotFound, "NotFound", "there is no device %s", id)
 		}
 		resp := fleet.DevicesGetResponse{
-			Freshness: freshness(m), Device: deviceView(d), Pairs: []fleet.PairView{},
+			Freshness: freshness(m), Device: deviceView(s, d), Pairs: []fleet.PairView{},
 			HeartbeatAt: instant(d.HeartbeatAt.At), InfoAt: instant(d.InfoAt.At), StaleAfterSeconds: q.view.StaleAfter().Seconds(),
 		}
 		for p := range s.PairsOf(id) {
@@ -170,9 +182,9 @@ func instant(t time.Time) *time.Time {
 // shown reports whether a device is one for people: not only a tombstone or a left-over key.
 func shown(d projection.Device) bool { return d.Registered || d.Known || d.Desired > 0 }
 
-func deviceView(d projection.Device) fleet.DeviceView {
+func deviceView(s *projection.State, d projection.Device) fleet.DeviceView {
 	v := fleet.DeviceView{
-		Name: d.ID, Registered: d.Registered, State: d.State(), Labels: labels(d), Deployments: d.Desired,
+		Name: d.ID, Registered: d.Registered, State: d.State(), Labels: labels(d), Deployments: d.Desired, Class: gravest(s.ClassesOn(d.ID)),
 	}
 	if d.Known {
 		at := d.LastSeen

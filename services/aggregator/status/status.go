@@ -24,6 +24,7 @@ package status
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"harmony.dev/fleet"
@@ -98,7 +99,7 @@ func judge(in Input) finding {
 	case a.Pending > 0:
 		return finding{reconciling: true, reason: incident(in, fleet.ReasonPending), message: fmt.Sprintf("waiting for %s of %d%s", devices(a.Pending), a.MatchedDeviceCount, silence(in))}
 	case a.Failed > 0:
-		return finding{stalled: true, reason: fleet.ReasonDevicesFailed, message: fmt.Sprintf("failed on %s of %d, see lastError", devices(a.Failed), a.MatchedDeviceCount)}
+		return finding{stalled: true, reason: fleet.ReasonDevicesFailed, message: fmt.Sprintf("failed on %s of %d%s", devices(a.Failed), a.MatchedDeviceCount, lastError(a))}
 	case a.StaleLastKnown.Running < a.Stale:
 		n := a.Stale - a.StaleLastKnown.Running
 		return finding{reason: incident(in, fleet.ReasonStaleNotRunning), message: fmt.Sprintf("%s of %d fell silent before running it%s", devices(n), a.MatchedDeviceCount, silence(in))}
@@ -108,6 +109,20 @@ func judge(in Input) finding {
 		return finding{ready: true, reason: incident(in, fleet.ReasonAllRunning), message: fmt.Sprintf("running on %s, %d more silent and last heard of running%s", devices(a.Running), a.Stale, silence(in))}
 	}
 	return finding{ready: true, reason: fleet.ReasonAllRunning, message: fmt.Sprintf("running on %s", devices(a.Running))}
+}
+
+// lastError says what the device that failed last said.
+func lastError(a fleet.Aggregate) string {
+	if a.LastError == nil {
+		return ""
+	}
+	said := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, clip(a.LastError.Message))
+	return fmt.Sprintf(", %s last: %s", a.LastError.Device, said)
 }
 
 // incident returns the reason, or that the fleet is silent when that is what stands behind it.
