@@ -58,7 +58,7 @@ func deviceVerdictsPage(id fleet.DeviceID, d fleet.DevicesGetResponse, known boo
 	var next advice
 	for _, v := range items {
 		rows = append(rows, verdictRow(v, wide))
-		if v.Verdict != verdictNoMatch { // that is no trouble, unless somebody asks about the pair
+		if v.Verdict != verdictNoMatch || wide { // that is no trouble, unless somebody asks
 			next.add(v.Next, string(v.Deployment))
 		}
 	}
@@ -121,7 +121,7 @@ func deploymentVerdictsPage(got fleet.DeploymentExplainResponse, pairs []fleet.P
 	var next advice
 	for _, g := range got.Groups {
 		rows = append(rows, []string{strconv.Itoa(g.Count), g.Verdict, examples(g.Devices, g.Count, len(g.Devices)), clip(groupReason(got.Groups, g), wide)})
-		if g.Verdict != verdictNoMatch || len(got.Groups) == 1 {
+		if g.Verdict != verdictNoMatch || wide || len(got.Groups) == 1 {
 			next.add(g.Next, g.Verdict)
 		}
 	}

@@ -136,6 +136,9 @@ func leaving(in Input) (a answer, ok bool) {
 		return answer{}, false
 	}
 	a = answer{verdict: Removing, reason: misses[0], next: "wait: a delete that no edit explains waits until the mirror is quiet for about 10 s; fleet plan shows it, and fleet status why when it takes longer than a minute"}
+	if edited(in.Deployment) {
+		a.next = "wait: it is taken down as soon as the reconciler has deleted its key; see fleet status when it takes longer than a minute"
+	}
 	if h := in.Hold; h != nil && !h.Approved && !edited(in.Deployment) {
 		a.verdict, a.next = Held, "give the device its label back, or approve that it goes: fleet hold approve "+h.ID
 	}
