@@ -109,7 +109,10 @@ func answered[T any](ctx context.Context, c *cache, e *entry, ask func(context.C
 	defer e.mu.Unlock()
 	part, _ := e.part.(picture.Part[T])
 	e.part, e.err = part.Take(&a, time.Now()), a.Err
-	e.next = time.Now().Add(rest(c.every, time.Since(began)))
+	e.next = time.Now().Add(c.every) // one question is on its way at a time
+	if a.Err == nil {
+		e.next = time.Now().Add(rest(c.every, time.Since(began)))
+	}
 	close(e.asking)
 	e.asking = nil
 }

@@ -39,11 +39,12 @@ type watcher struct {
 	woken   time.Time            // since when somebody looks
 	asked   map[string]time.Time // when a question was last answered, or was not in time
 	changed chan struct{}        // closed, and made anew, with each change of now
+	revived chan struct{}        // closed, and made anew, when somebody answers again who did not
 }
 
 func newWatcher(nc *nats.Conn, every time.Duration) *watcher {
 	now := time.Now()
-	return &watcher{nc: nc, every: every, looked: now, woken: now, asked: map[string]time.Time{}, changed: make(chan struct{})}
+	return &watcher{nc: nc, every: every, looked: now, woken: now, asked: map[string]time.Time{}, changed: make(chan struct{}), revived: make(chan struct{})}
 }
 
 // The questions.
@@ -76,11 +77,13 @@ func (w *watcher) run(ctx context.Context) {
 func (w *watcher) loop(ctx context.Context, what string, ask func(context.Context) picture.Round) {
 	for ctx.Err() == nil {
 		began := time.Now()
+		var revived <-chan struct{} // of no interest to the one who notices
+		if what != aboutHealth {
+			revived = w.revival()
+		}
 		var r picture.Round
 		if w.due(what) && w.nc.IsConnected() {
-			asking, cancel := context.WithTimeout(ctx, answerWithin)
-			r = ask(asking)
-			cancel()
+			r = askUntil(ctx, revived, ask)
 		}
 		took := time.Since(began)
 		w.take(what, r)
@@ -90,9 +93,37 @@ func (w *watcher) loop(ctx context.Context, what string, ask func(context.Contex
 		}
 		select {
 		case <-ctx.Done():
+		case <-revived:
 		case <-time.After(pause):
 		}
 	}
+}
+
+// askUntil asks once, and gives up when somebody is revived: what was asked of the dead is never answered.
+func askUntil(ctx context.Context, revived <-chan struct{}, ask func(context.Context) picture.Round) picture.Round {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	go func() {
+		select {
+		case <-revived:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	r := ask(ctx)
+	select {
+	case <-revived:
+		return picture.Round{}
+	default:
+		return r
+	}
+}
+
+// revival returns what is closed when somebody answers again who did not.
+func (w *watcher) revival() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.revived
 }
 
 // due reports whether a question is to be asked.
@@ -131,7 +162,12 @@ func (w *watcher) take(what string, r picture.Round) {
 		w.link.Server = w.nc.ConnectedUrlRedacted()
 	}
 	r.Link = w.link
+	was := w.now
 	w.now = picture.Fold(w.now, r, now)
+	if picture.Revived(was, w.now) {
+		close(w.revived)
+		w.revived = make(chan struct{})
+	}
 	w.asked[what] = now
 	close(w.changed)
 	w.changed = make(chan struct{})

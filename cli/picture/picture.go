@@ -137,6 +137,14 @@ func Fold(p Picture, r Round, now time.Time) Picture {
 	return out
 }
 
+// Revived reports whether NATS is connected again, or a service answers again that did not.
+func Revived(was, is Picture) bool {
+	if is.Link.Connected && !was.Link.Connected && !was.Link.Since.IsZero() {
+		return true
+	}
+	return slices.ContainsFunc(is.Services, func(s Service) bool { return s.Missed == 0 && was.service(s.Name).Missed > 0 })
+}
+
 func (p Picture) service(name string) Service {
 	for _, s := range p.Services {
 		if s.Name == name {

@@ -203,6 +203,23 @@ func TestFold_KeepsTheLastAnswerAndSaysThatItIsOld(t *testing.T) {
 	}
 }
 
+func TestRevived(t *testing.T) {
+	away, unconnected := good(), picture.Round{Link: picture.Link{Since: noon}}
+	silent(&away, fleet.ServiceAggregator)
+	well, lost, cut := fold(good()), fold(good(), away), fold(good(), unconnected)
+	for name, c := range map[string]struct {
+		was, is picture.Picture
+		want    bool
+	}{
+		"nothing changes": {well, well, false}, "falls silent": {well, lost, false}, "answers again": {lost, well, true},
+		"is cut off": {well, cut, false}, "is connected again": {cut, well, true}, "the first round": {picture.Picture{}, well, false},
+	} {
+		if got := picture.Revived(c.was, c.is); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 func TestFold_SilentReplicaIsShownForAWhile(t *testing.T) {
 	two := good()
 	two.Health[fleet.ServicePatcher] = picture.Answer[[]fleet.Health]{Value: []fleet.Health{
