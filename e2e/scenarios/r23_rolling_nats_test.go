@@ -223,6 +223,9 @@ func leader(s *lab.Stack, bucket string) (node int) {
 			return err
 		}
 		name := stream.CachedInfo().Cluster.Leader
+		if name == "nats" { // as docker-compose.yml calls the first
+			name = "nats-1"
+		}
 		if _, err := fmt.Sscanf(name, "nats-%d", &node); err != nil {
 			return fmt.Errorf("it is %q: %w", name, err)
 		}
