@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"harmony.dev/cli/picture"
 	"harmony.dev/fleet"
 	"harmony.dev/fleet/rpc"
@@ -109,21 +107,24 @@ func loadDeployment(ctx context.Context, s *Server, v *view, name string, _ url.
 	v.Title = "Deployment " + name
 	b := deploymentBody{Name: name}
 	var err error
-	b.Get, err = asked(ctx, s.cache, "deployment "+name, func(ctx context.Context) (a picture.Answer[fleet.DeploymentsGetResponse]) {
-		a.Value, a.Err = rpc.Call[fleet.GetRequest, fleet.DeploymentsGetResponse](ctx, s.cfg.NATS, fleet.DeploymentsGet, fleet.GetRequest{Name: name})
-		a.Fresh = a.Value.Freshness
-		return a
-	})
+	b.Get, err = inquire(ctx, s, "deployment "+name, fleet.DeploymentsGet, fleet.GetRequest{Name: name},
+		func(r fleet.DeploymentsGetResponse) fleet.Freshness { return r.Freshness })
 	if err != nil && missing(err, b.Get.Got) {
 		return err
 	}
-	b.Explain, _ = asked(ctx, s.cache, "explain "+name, func(ctx context.Context) (a picture.Answer[fleet.DeploymentExplainResponse]) {
-		a.Value, a.Err = rpc.Call[fleet.DeploymentExplainRequest, fleet.DeploymentExplainResponse](ctx, s.cfg.NATS, fleet.DeploymentExplain, fleet.DeploymentExplainRequest{Deployment: fleet.DeploymentName(name)})
-		a.Fresh = a.Value.Freshness
-		return a
-	})
+	b.Explain, _ = inquire(ctx, s, "explain "+name, fleet.DeploymentExplain, fleet.DeploymentExplainRequest{Deployment: fleet.DeploymentName(name)},
+		func(r fleet.DeploymentExplainResponse) fleet.Freshness { return r.Freshness })
 	v.Body = b
 	return nil
+}
+
+// inquire asks an endpoint, or returns what it was answered a moment ago: see asked.
+func inquire[Req, Resp any](ctx context.Context, s *Server, key string, ep fleet.Endpoint, req Req, fresh func(Resp) fleet.Freshness) (picture.Part[Resp], error) {
+	return asked(ctx, s.cache, key, func(ctx context.Context) (a picture.Answer[Resp]) {
+		a.Value, a.Err = rpc.Call[Req, Resp](ctx, s.cfg.NATS, ep, req)
+		a.Fresh = fresh(a.Value)
+		return a
+	})
 }
 
 // missing reports whether an error leaves nothing to show: there is no such thing, or it was never answered.
@@ -147,21 +148,14 @@ func loadDevice(ctx context.Context, s *Server, v *view, name string, _ url.Valu
 	v.Title = "Device " + name
 	b := deviceBody{Name: name}
 	var err error
-	b.Get, err = asked(ctx, s.cache, "device "+name, func(ctx context.Context) (a picture.Answer[fleet.DevicesGetResponse]) {
-		a.Value, a.Err = rpc.Call[fleet.GetRequest, fleet.DevicesGetResponse](ctx, s.cfg.NATS, fleet.DevicesGet, fleet.GetRequest{Name: name})
-		a.Fresh = a.Value.Freshness
-		return a
-	})
+	b.Get, err = inquire(ctx, s, "device "+name, fleet.DevicesGet, fleet.GetRequest{Name: name},
+		func(r fleet.DevicesGetResponse) fleet.Freshness { return r.Freshness })
 	if err != nil && missing(err, b.Get.Got) {
 		return err
 	}
-	b.Verdicts, _ = asked(ctx, s.cache, "verdicts "+name, func(ctx context.Context) (a picture.Answer[fleet.DeviceVerdictsResponse]) {
-		a.Value, a.Err = rpc.Call[fleet.DeviceVerdictsRequest, fleet.DeviceVerdictsResponse](ctx, s.cfg.NATS, fleet.DeviceVerdicts, fleet.DeviceVerdictsRequest{
-			Page: fleet.Page{Limit: fleet.MaxLimit}, Device: fleet.DeviceID(name),
-		})
-		a.Fresh = a.Value.Freshness
-		return a
-	})
+	b.Verdicts, _ = inquire(ctx, s, "verdicts "+name, fleet.DeviceVerdicts,
+		fleet.DeviceVerdictsRequest{Page: fleet.Page{Limit: fleet.MaxLimit}, Device: fleet.DeviceID(name)},
+		func(r fleet.DeviceVerdictsResponse) fleet.Freshness { return r.Freshness })
 	v.Body = b
 	return nil
 }
@@ -169,20 +163,13 @@ func loadDevice(ctx context.Context, s *Server, v *view, name string, _ url.Valu
 // loadHold asks for what the brake keeps back. It is a whole plan, which the reconciler computes.
 func loadHold(ctx context.Context, s *Server, v *view, _ string, _ url.Values) error {
 	v.Title = "What the brake keeps back"
-	plan, err := asked(ctx, s.cache, "plan", func(ctx context.Context) (a picture.Answer[fleet.PlanShowResponse]) {
-		a.Value, a.Err = showPlan(ctx, s.cfg.NATS)
-		a.Fresh = a.Value.Freshness
-		return a
-	})
+	plan, err := inquire(ctx, s, "plan", fleet.PlanShow, fleet.PlanShowRequest{},
+		func(r fleet.PlanShowResponse) fleet.Freshness { return r.Freshness })
 	if err != nil && plan.Got.IsZero() {
 		return err
 	}
 	v.Body = plan
 	return nil
-}
-
-func showPlan(ctx context.Context, nc *nats.Conn) (fleet.PlanShowResponse, error) {
-	return rpc.Call[fleet.PlanShowRequest, fleet.PlanShowResponse](ctx, nc, fleet.PlanShow, fleet.PlanShowRequest{})
 }
 
 // devicesBody is a page of the list of devices.
