@@ -57,8 +57,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.watcher.run(ctx)
 	}()
 	web := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, // streams set their own IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it
+		Handler: s.Handler(), MaxHeaderBytes: 32 << 10,
+		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		WriteTimeout: 30 * time.Second,                                  // streams set their own
+		BaseContext:  func(net.Listener) context.Context { return ctx }, // streams end with it
 	}
 	stopped := make(chan error, 1)
 	go func() {
