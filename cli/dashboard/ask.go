@@ -11,37 +11,31 @@ import (
 )
 
 // allDeployments asks for all pages of Deployments.
-func allDeployments(ctx context.Context, nc *nats.Conn) (a picture.Answer[[]fleet.DeploymentView]) {
-	for after := ""; ; {
+func allDeployments(ctx context.Context, nc *nats.Conn) picture.Answer[[]fleet.DeploymentView] {
+	return allPages(func(after string) ([]fleet.DeploymentView, string, fleet.Freshness, error) {
 		req := fleet.DeploymentsListRequest{Page: fleet.Page{Limit: fleet.MaxLimit, After: after}}
 		got, err := rpc.Call[fleet.DeploymentsListRequest, fleet.DeploymentsListResponse](ctx, nc, fleet.DeploymentsList, req)
-		if err != nil {
-			return picture.Answer[[]fleet.DeploymentView]{Err: err}
-		}
-		if a.Value = append(a.Value, got.Items...); after == "" {
-			a.Fresh = got.Freshness
-		}
-		a.Fresh = a.Fresh.Join(got.Freshness)
-		if after = got.Next; after == "" {
-			return a
-		}
-	}
+		return got.Items, got.Next, got.Freshness, err
+	})
 }
 
 // allDevices asks for all pages of devices, in short.
-func allDevices(ctx context.Context, nc *nats.Conn) (a picture.Answer[[]fleet.DeviceSummary]) {
-	for after := ""; ; {
+func allDevices(ctx context.Context, nc *nats.Conn) picture.Answer[[]fleet.DeviceSummary] {
+	return allPages(func(after string) ([]fleet.DeviceSummary, string, fleet.Freshness, error) {
 		req := fleet.DevicesSummaryRequest{After: after}
 		got, err := rpc.Call[fleet.DevicesSummaryRequest, fleet.DevicesSummaryResponse](ctx, nc, fleet.DevicesSummary, req)
-		if err != nil {
-			return picture.Answer[[]fleet.DeviceSummary]{Err: err}
-		}
-		if a.Value = append(a.Value, got.Items...); after == "" {
-			a.Fresh = got.Freshness
-		}
-		a.Fresh = a.Fresh.Join(got.Freshness)
-		if after = got.Next; after == "" {
+		return got.Items, got.Next, got.Freshness, err
+	})
+}
+
+// allPages gathers the pages of a list, which can be trusted as far as the worst of them.
+func allPages[T any](ask func(after string) (items []T, next string, fresh fleet.Freshness, err error)) (a picture.Answer[[]T]) {
+	items, next, fresh, err := ask("")
+	for a.Fresh = fresh; err == nil; items, next, fresh, err = ask(next) {
+		a.Value, a.Fresh = append(a.Value, items...), a.Fresh.Join(fresh)
+		if next == "" {
 			return a
 		}
 	}
+	return picture.Answer[[]T]{Err: err}
 }

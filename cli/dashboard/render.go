@@ -99,7 +99,6 @@ func hashOf(b []byte) string {
 type frameData struct {
 	*view
 	Head, Main []rendered
-	Grid       bool
 }
 
 // Have lists the sections in the page and their hashes, for the stream to begin with.
@@ -128,7 +127,7 @@ func renderPage(v *view) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			f.Main, f.Grid = append(f.Main, g), true
+			f.Main = append(f.Main, g)
 		}
 	}
 	var b bytes.Buffer

@@ -82,7 +82,6 @@ type Incident struct {
 
 // Picture is what is known.
 type Picture struct {
-	Began       time.Time // of the first round
 	At          time.Time // of the last one in which anybody was asked
 	Link        Link
 	Services    []Service // in the order of fleet.Services
@@ -111,12 +110,9 @@ type Round struct {
 
 // Fold returns the picture after a round that ended now. It shares no memory that changes with p.
 func Fold(p Picture, r Round, now time.Time) Picture {
-	out := Picture{Began: p.Began, At: p.At, Link: r.Link}
+	out := Picture{At: p.At, Link: r.Link}
 	if r.Health != nil || r.Deployments != nil || r.Devices != nil {
 		out.At = now
-	}
-	if out.Began.IsZero() {
-		out.Began = now
 	}
 	for _, name := range fleet.Services() {
 		was := p.service(name)

@@ -78,18 +78,7 @@ func (s *site) apply(name, image string, regions ...string) {
 func (s *site) settled(name string, matched, running, failed, pending, stale int) {
 	s.t.Helper()
 	want := [5]int{matched, running, failed, pending, stale}
-	s.Eventually(40*time.Second, "status of "+name, func(ctx context.Context) error {
-		u, err := s.API.Get(ctx, fleet.KindDeployment, name)
-		if err != nil {
-			return err
-		}
-		status, raw, err := s.API.Status(ctx, name)
-		a := status.Aggregate
-		if got := [5]int{a.MatchedDeviceCount, a.Running, a.Failed, a.Pending, a.Stale}; err == nil && (got != want || status.ObservedGeneration != u.GetGeneration()) {
-			err = fmt.Errorf("want %v, got %s", want, raw)
-		}
-		return err
-	})
+	s.Eventually(40*time.Second, "status of "+name, func(ctx context.Context) error { return s.API.Counts(ctx, name, want) })
 }
 
 // command runs the command line and returns what it printed.

@@ -3,7 +3,6 @@ package dashboard
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -73,18 +72,7 @@ func (s *site) apply(name, data string, where ...string) {
 func (s *site) settled(name string, matched, running, failed, pending, stale int) {
 	s.t.Helper()
 	want := [5]int{matched, running, failed, pending, stale}
-	s.Eventually(60*time.Second, "status of "+name, func(ctx context.Context) error {
-		u, err := s.API.Get(ctx, fleet.KindDeployment, name)
-		if err != nil {
-			return err
-		}
-		status, raw, err := s.API.Status(ctx, name)
-		a := status.Aggregate
-		if got := [5]int{a.MatchedDeviceCount, a.Running, a.Failed, a.Pending, a.Stale}; err == nil && (got != want || status.ObservedGeneration != u.GetGeneration()) {
-			err = fmt.Errorf("want %v, got %s", want, raw)
-		}
-		return err
-	})
+	s.Eventually(60*time.Second, "status of "+name, func(ctx context.Context) error { return s.API.Counts(ctx, name, want) })
 }
 
 // write writes a key of a bucket in the role of an agent.

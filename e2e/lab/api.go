@@ -180,6 +180,21 @@ func (a *API) Status(ctx context.Context, name string) (status fleet.DeploymentS
 	return status, string(b), json.Unmarshal(b, &status)
 }
 
+// Counts returns an error unless the status of a Deployment is of its current generation and has these counts: matched,
+// running, failed, pending, stale.
+func (a *API) Counts(ctx context.Context, name string, want [5]int) error {
+	u, err := a.Get(ctx, fleet.KindDeployment, name)
+	if err != nil {
+		return err
+	}
+	status, raw, err := a.Status(ctx, name)
+	c := status.Aggregate
+	if got := [5]int{c.MatchedDeviceCount, c.Running, c.Failed, c.Pending, c.Stale}; err == nil && (got != want || status.ObservedGeneration != u.GetGeneration()) {
+		err = fmt.Errorf("want %v, got %s", want, raw)
+	}
+	return err
+}
+
 // Listed reads every Deployment and Device as a recording keeps them.
 func (a *API) Listed(ctx context.Context) ([]record.Write, error) {
 	var out []record.Write
